@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The few system calls every shell wraps the same way. Not for cores. */
+#ifndef KT_BASE_OS_H
+#define KT_BASE_OS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/base/kt.h"
+#include "lib/base/text.h"
+
+/* CLOCK_MONOTONIC. */
+uint64_t kt_now_ms(void);
+uint64_t kt_now_us(void);
+
+/* Whole-length pread/pwrite; EINTR and short counts are continued.
+ * 0 or -errno (-EIO for an unexpected end of file on read). */
+int kt_pread_all(int fd, void *buf, size_t len, uint64_t off) KT_MUST_CHECK;
+int kt_pwrite_all(int fd, const void *buf, size_t len,
+                  uint64_t off) KT_MUST_CHECK;
+
+/* The whole of a small file (at most max bytes) as a NUL-ended string.
+ * Ownership: the caller frees *ret_text. -EFBIG when larger than max. */
+int kt_read_file(const char *path, size_t max, char **ret_text) KT_MUST_CHECK;
+
+/* Replaces path with text durably: temporary file, fsync, rename, fsync of
+ * the directory. mode as for open(2). 0 or -errno, old file untouched. */
+int kt_write_file(const char *path, const char *text,
+                  unsigned mode) KT_MUST_CHECK;
+
+/* fsync of the directory that holds path. */
+int kt_sync_parent(const char *path) KT_MUST_CHECK;
+
+/* Non-blocking, close-on-exec stream socket: listening at, or connecting to,
+ * addr. For TCP: NODELAY, and TCP_USER_TIMEOUT of 10 s. A listening unix path
+ * that nobody answers on is replaced. Returns the fd or -errno (connect:
+ * -EINPROGRESS never escapes, the fd is returned). */
+int kt_listen(const struct kt_addr *addr, struct kt_addr *ret_bound);
+int kt_connect_start(const struct kt_addr *addr);
+/* Blocking connect with a deadline; returns a blocking fd or -errno. */
+int kt_connect_wait(const struct kt_addr *addr, unsigned timeout_ms);
+
+#endif
