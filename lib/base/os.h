@@ -21,7 +21,8 @@ int kt_pwrite_all(int fd, const void *buf, size_t len,
                   uint64_t off) KT_MUST_CHECK;
 
 /* The whole of a small file (at most max bytes) as a NUL-ended string.
- * Ownership: the caller frees *ret_text. -EFBIG when larger than max. */
+ * Ownership: the caller frees *ret_text. -EFBIG when larger than max, -EINVAL
+ * when there is a NUL inside. */
 int kt_read_file(const char *path, size_t max, char **ret_text) KT_MUST_CHECK;
 
 /* Replaces path with text durably: temporary file, fsync, rename, fsync of
@@ -34,8 +35,8 @@ int kt_sync_parent(const char *path) KT_MUST_CHECK;
 
 /* Non-blocking, close-on-exec stream socket: listening at, or connecting to,
  * addr. For TCP: NODELAY, and TCP_USER_TIMEOUT of 10 s. A listening unix path
- * that nobody answers on is replaced. Returns the fd or -errno (connect:
- * -EINPROGRESS never escapes, the fd is returned). */
+ * that nobody answers on is replaced; ret_bound may be NULL. Returns the fd or
+ * -errno (connect: -EINPROGRESS never escapes, the fd is returned). */
 int kt_listen(const struct kt_addr *addr, struct kt_addr *ret_bound);
 int kt_connect_start(const struct kt_addr *addr);
 /* Blocking connect with a deadline; returns a blocking fd or -errno. */

@@ -12,9 +12,9 @@
 /* ^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$ . NULL is invalid. Pure. */
 bool kt_name_valid(const char *name);
 
-/* "10G", "512M", "4096": powers of 1024 by K M G T P E, an optional "iB" or
- * "B" after the letter. 0, -EINVAL (not a size) or -ERANGE (over 2^63-1).
- * ret_bytes is written only on success. */
+/* "10G", "512M", "4096": powers of 1024 by K M G T P E (or small letters), an
+ * optional "iB" or "B" after the letter. 0, -EINVAL (not a size) or -ERANGE
+ * (over 2^63-1). ret_bytes is written only on success. */
 int kt_size_parse(const char *text, uint64_t *ret_bytes) KT_MUST_CHECK;
 
 #define KT_SIZE_TEXT_BYTES 16
