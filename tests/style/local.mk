@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The rules of the house, as tests.
+# The rules of the house, as tests. Add one: one line here.
 
 shell_tests += $(style_tests)
-style_tests =
+style_tests = \
+	%D%/test-banned.sh \
+	%D%/test-format.sh \
+	%D%/test-layers.sh \
+	%D%/test-pure.sh \
+	%D%/test-shell.sh \
+	%D%/test-size.sh \
+	%D%/test-spdx.sh \
+	%D%/test-tarball.sh

@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The cores decide and do nothing else: no I/O, clock, randomness, memory,
+# log, thread. Their objects may need only each other, the memory functions,
+# and what the compiler itself calls.
+. "${top_srcdir:?}/tests/style/lib.sh"
+cd "${top_builddir:?}"
+nm=${KT_NM:-nm}
+
+test "${KT_SANITIZERS:-no}" = no || skip "sanitizers add symbols of their own"
+
+# archive: members left out, because they are not part of the core.
+cores='
+lib/base/.libs/libktbase.a: addr errtext idnew log net os
+lib/wire/.libs/libktwire.a: buf msg_json
+lib/link/.libs/libktlink.a: conn net rpc context
+lib/client/.libs/libktclient.a:
+replicator/core/.libs/libktreplcore.a:
+hub/control/.libs/libkthubcontrol.a:
+'
+
+# What any core may need from outside: memory and string functions that look
+# only at their arguments, and the compiler's own checks.
+allowed='mem(cpy|move|set|cmp|chr|rchr|mem)|__mem(cpy|move|set)_chk
+str(len|nlen|cmp|ncmp|chr|rchr)|bcmp
+__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_'
+# Reference counts of payload buffers, which travel through the cores.
+allowed+='
+kt_buf_(new|ref|unref|check)'
+
+# "archive member symbol-kind symbol", for the members of the cores only.
+symbols() {
+    local line archive out
+    while IFS= read -r line; do
+        archive=${line%%:*}
+        test -n "$archive" && test -f "$archive" || continue
+        out=" ${line#*:} "
+        "$nm" -A "$archive" 2>/dev/null |
+            sed 's/^\([^:]*\):\([^:]*\)\.o: */\1 \2 /' |
+            awk -v out="$out" '{ n = NF; name = $2;
+                sub(/^lib[a-z]*_la-/, "", name);
+                if (index(out, " " name " ") == 0)
+                    print $1, name, $(n - 1), $n }'
+    done <<<"$cores"
+}
+
+# Reads such lines; prints what is needed and neither given nor allowed.
+needs() {
+    awk -v allowed="^($(tr '\n' '|' <<<"$allowed" | sed 's/|$//'))$" '
+        $3 == "U" { need[$1 " " $2 " " $4] = $4; next }
+        { given[$4] = 1 }
+        END {
+            for (n in need)
+                if (!(need[n] in given) && need[n] !~ allowed)
+                    print n
+        }' | sort
+}
+
+verdict "$(symbols | needs)" "the cores need nothing from outside"
+
+# Writable globals are state outside the state.
+bad=$(symbols | awk '$3 ~ /^[BbDdCGgSs]$/ && $4 !~ /^__compound_lit/')
+verdict "$bad" "the cores have no globals"
+
+# The checker must be able to fail.
+for s in malloc time clock_gettime read write uv_run pthread_create printf; do
+    test -n "$(echo "x.a core U $s" | needs)" || {
+        echo "FAILED: $s was let pass"
+        exit 1
+    }
+done
