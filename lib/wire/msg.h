@@ -56,7 +56,9 @@ enum kt_type {
     KT_MSG_SYNC_AT,    /* u.sync: dst is ready, history reset to u.sync.at */
     KT_MSG_DIGEST_GET, /* u.digest: also sent by `kenter volume verify` */
     KT_MSG_DIGEST,     /* u.digest; buf opaque: rows, see below */
-    KT_MSG_COPY_START, /* u.ext; buf with 1024 sums and no data */
+    KT_MSG_COPY_START, /* u.ext.extent: from here in the stream on, dst
+                          remembers which sectors records touch */
+    KT_MSG_EXT_SUMS,   /* u.ext; buf with 1024 sums and no data */
     KT_MSG_WANT,       /* u.ext, u.ext.want: sectors dst lacks */
     KT_MSG_SYNC_EXT,   /* u.rec with op BASE; buf */
     KT_MSG_SYNC_END,   /* u.rec with op BASE_END: prev = the extent's id */
@@ -349,7 +351,7 @@ struct kt_msg_room {
  * set, sums capacity >= KT_EXTENT_SECTORS): its sums are filled in from the
  * header and every sector is checked against them; for control messages a
  * kt_buf with the JSON text. NULL when plen is 0 (sum-only messages such as
- * COPY_START then get their sums from a buffer the caller passes anyway: pass
+ * EXT_SUMS then get their sums from a buffer the caller passes anyway: pass
  * one whenever hlen > 512).
  * ret_m->buf becomes payload for messages that carry one (no reference is
  * taken), ret_m->cfg points into room. ADMIN: ret_m->json is a new reference
