@@ -3,5 +3,4 @@
 # $top_srcdir and the build in $top_builddir, and exits 0, 1 or, with the
 # reason as its last line, 77. Add a test: one line here.
 
-shell_tests += $(e2e_tests)
-e2e_tests =
+e2e_tests +=

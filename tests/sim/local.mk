@@ -5,7 +5,7 @@
 
 #check_PROGRAMS += %D%/sim
 #%C%_sim_SOURCES = %D%/sim.c
-#shell_tests += %D%/test-sim-seeds.sh
+#sim_tests += %D%/test-sim-seeds.sh
 
 PHONY_TARGETS += sim
 sim: $(check_PROGRAMS)

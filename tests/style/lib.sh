@@ -8,13 +8,18 @@ skip() {
     exit 77
 }
 
+# A checkout may belong to another user than the one who tests it.
+our_git() {
+    git -c safe.directory='*' "$@"
+}
+
 # Every file of ours whose name ends in one of the given suffixes (all files
 # without arguments): in a checkout those git knows or would add, in an
 # unpacked tarball those it came with.
 files() {
     local all pattern
     if test -e .git; then
-        all=$(git ls-files --cached --others --exclude-standard)
+        all=$(our_git ls-files --cached --others --exclude-standard)
     else
         all=$(cat .tarball-files)
     fi

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The rules of the house, as tests. Add one: one line here.
 
-shell_tests += $(style_tests)
-style_tests = \
+style_tests += \
 	%D%/test-banned.sh \
 	%D%/test-format.sh \
 	%D%/test-layers.sh \

@@ -13,7 +13,7 @@ log=$(env -u MAKEFLAGS -u MFLAGS make -C "$top_builddir" distdir \
     echo "FAILED: make distdir"
     exit 1
 }
-bad=$(diff <(git ls-files | sort) \
+bad=$(diff <(our_git ls-files | sort) \
     <(cd "$top_builddir/$dir" && find . -type f | sed 's|^\./||' |
         grep -vE '^(build-aux/|configure$|Makefile\.in$|aclocal\.m4$)' |
         grep -vxF .tarball-files | sort)) || true
