@@ -5,6 +5,8 @@ style_tests += \
 	%D%/test-banned.sh \
 	%D%/test-format.sh \
 	%D%/test-layers.sh \
+	%D%/test-man.sh \
+	%D%/test-options.sh \
 	%D%/test-pure.sh \
 	%D%/test-shell.sh \
 	%D%/test-size.sh \
