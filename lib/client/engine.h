@@ -64,6 +64,10 @@ enum {
     ENGINE_F_NO_HOLE = 2, /* ZERO: keep the space */
 };
 
+struct engine_link {
+    struct engine_link *prev, *next;
+};
+
 /* One request. Ownership: the caller's, who leaves it (and buf) alone from
  * SUBMIT until its COMPLETE. Any byte range inside the volume will do; whole
  * sectors are the fast case. */
@@ -81,16 +85,17 @@ struct engine_req {
                         and maybe less than len: ask again for the rest */
     /* The engine's own. */
     struct {
-        struct engine_req *prev, *next; /* all live requests, oldest first */
-        struct engine_req *done_next;
+        struct engine_link live; /* all requests alive, oldest first */
+        struct engine_link q;    /* those waiting for something */
         uint64_t since_ms;
         uint64_t next_off; /* parts were made up to here */
         uint64_t ticket;   /* FLUSH */
         uint32_t blockers; /* older overlapping requests alive (A2) */
         uint32_t parts;    /* in flight */
         uint8_t phase;
-        uint8_t edges; /* unaligned ends still to be read (bits) */
-        uint16_t edge; /* its page pair + 1 */
+        uint8_t edges;  /* unaligned ends: bits */
+        uint8_t unread; /* of these, not asked for yet */
+        uint8_t *pages; /* room for both */
     } p;
 };
 
@@ -143,7 +148,8 @@ struct engine_action {
 #define ENGINE_ACTIONS_MAX 32u
 struct engine_out {
     uint32_t n;
-    bool more; /* step again with ENGINE_EV_MORE */
+    bool more;  /* step again with ENGINE_EV_MORE */
+    bool hurry; /* something backs off: TICK again within 10 ms or so */
     struct engine_action act[ENGINE_ACTIONS_MAX];
 };
 
