@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Manual pages, written in POD. Add a page: one line in man1_pods or
-# man8_pods.
+# man8_pods. A page begins with
+#   =for comment SPDX-License-Identifier: BSD-3-Clause
+# and an empty line; one that is not ASCII then needs "=encoding UTF-8". Each
+# option has an =item: tests/style/test-options.sh compares with --help.
 
 man1_pods =
 man8_pods =
