@@ -9,7 +9,7 @@ build=${top_builddir:?}
 
 # The =item lines of a page, without POD's own marks.
 items() {
-    grep '^=item' "$1" | sed -E 's/[BCFILSX]<+ ?//g; s/ ?>+//g'
+    grep '^=item' "$1" | sed -E 's/^=item +//; s/[BCFILSX]<+ ?//g; s/ ?>+//g'
 }
 
 options() {
@@ -26,13 +26,12 @@ all_help() {
     local prog=$1 name=${1##*/} help verb
     help=$("$prog" --help)
     echo "$help"
-    grep -oE "^ +($name )?[a-z]+ [a-z|-]+" <<<"$help" |
+    # "  volume create NAME   ...", "  status   ...". Words of prose look like
+    # verbs too: they have no help and add nothing.
+    grep -oE "^ +($name )?[a-z]+( [a-z-]+)?" <<<"$help" |
         sed -E "s/^ +//; s/^$name //" | sort -u |
-        while read -r object verbs; do
-            for verb in ${verbs//|/ }; do
-                # Words of prose look like verbs: those have no help.
-                "$prog" "$object" "$verb" --help 2>/dev/null || true
-            done
+        while read -r object verb; do
+            "$prog" "$object" ${verb:+"$verb"} --help 2>/dev/null || true
         done
 }
 
