@@ -12,7 +12,7 @@ test "${KT_SANITIZERS:-no}" = no || skip "sanitizers add symbols of their own"
 # archive: members left out, because they are not part of the core.
 cores='
 lib/base/.libs/libktbase.a: addr errtext idnew log net os
-lib/wire/.libs/libktwire.a: buf msg_json
+lib/wire/.libs/libktwire.a: buf msg_control msg_json
 lib/link/.libs/libktlink.a: conn net rpc context
 lib/client/.libs/libktclient.a:
 replicator/core/.libs/libktreplcore.a:
@@ -26,7 +26,8 @@ str(len|nlen|cmp|ncmp|chr|rchr)|bcmp
 __assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_'
 # Reference counts of payload buffers, which travel through the cores.
 allowed+='
-kt_buf_(new|ref|unref|check)'
+kt_buf_(new|ref|unref|check)
+kt_control_(encode|decode)'
 
 # "archive member symbol-kind symbol", for the members of the cores only.
 symbols() {
