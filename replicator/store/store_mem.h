@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The in-memory twin of the store, for tests and the simulator. The same
+ * functions as store.h, over a "disk" that outlives the store. No threads, no
+ * clock, no randomness but the disk's seed: the same calls give the same
+ * results.
+ *
+ * Operations wait until the test completes them one by one; their callbacks
+ * run in the next store_poll, in the order in which they were completed. */
+#ifndef KT_STORE_STORE_MEM_H
+#define KT_STORE_STORE_MEM_H
+
+#include "replicator/store/store.h"
+
+struct store_mem_disk;
+
+/* A blank disk. All its choices after crashes, and the identities of the
+ * store made on it, come from seed. NULL when memory is out. */
+struct store_mem_disk *store_mem_disk_new(uint64_t seed, uint64_t slots);
+/* No store may be open on it. */
+void store_mem_disk_free(struct store_mem_disk *d);
+/* The disk of the next store_open, which ignores its dir. */
+void store_mem_set_disk(struct store_mem_disk *d);
+/* How many records of each chain store_log_read finds after they are durable
+ * (default 4096). */
+void store_mem_set_retain(struct store_mem_disk *d, uint32_t records);
+/* Makes a sector rot: reads of it answer KT_E_CORRUPT until it is written
+ * again. False when the sector is absent (nothing is there to rot). */
+bool store_mem_rot(struct store_mem_disk *d, uint64_t chain, uint32_t extent,
+                   uint32_t sector);
+
+/* With auto_complete, store_poll completes everything, in order. Off at
+ * first. */
+void store_mem_set_auto(struct store *s, bool auto_complete);
+
+/* How many operations could complete next: reads and syncs at any time,
+ * appends and saves of one chain in order. */
+unsigned store_mem_pending(const struct store *s);
+/* The k-th of them, oldest first; its `kind` is one of ops.h. */
+const struct store_op *store_mem_pending_op(const struct store *s, unsigned k);
+/* Completes the k-th: its effects are there, its callback is due. */
+void store_mem_complete(struct store *s, unsigned k);
+/* Completes all, oldest first. */
+void store_mem_complete_all(struct store *s);
+/* True when store_poll has callbacks to run. */
+bool store_mem_due(const struct store *s);
+
+enum store_mem_crash {
+    STORE_MEM_KILL,  /* SIGKILL: every completed append survives, and any
+                        prefix of the others */
+    STORE_MEM_POWER, /* power loss: what was synced survives, and any prefix
+                        of the rest */
+};
+/* Frees the store without running callbacks; the operations are the caller's
+ * again. Then store_open it anew: with the same opts.boot after a kill, with
+ * another one after a power loss. */
+void store_mem_crash(struct store *s, enum store_mem_crash kind);
+
+enum store_mem_fault {
+    STORE_MEM_FAIL_APPEND = 1,
+    STORE_MEM_FAIL_SYNC = 2,
+    STORE_MEM_FAIL_SAVE = 4,
+};
+/* The next operation of that kind to complete fails: the store is faulty. */
+void store_mem_fail_next(struct store *s, enum store_mem_fault what);
+
+#endif
