@@ -10,6 +10,7 @@
 
 #include "lib/wire/msg.h"
 
+#define CHAIN_RUNS 8u
 #define CHAIN_RING 512u         /* records held: (acked, received] */
 #define CHAIN_INFLIGHT_MAX 256u /* records the head admits */
 #define CHAIN_INFLIGHT_BYTES (64u << 20)
@@ -53,10 +54,11 @@ struct chain_event {
     bool full;          /* CREDIT */
     uint64_t sync_id;   /* SUMS, BASE, ROWS: echoed from the action */
     uint32_t extent, off, len;
-    const uint64_t *sums; /* SUMS: 1024 */
     uint32_t ext_state;   /* SUMS: KT_DIGEST_F_* */
     struct kt_rid ext_id; /* SUMS */
-    struct kt_buf *buf;   /* BASE: borrowed */
+    /* BASE: what was read. SUMS: 1024 sums and no data. Borrowed until the
+     * actions of the step are carried out. */
+    struct kt_buf *buf;
     uint32_t first, n_rows;
     const struct kt_digest_row *rows; /* ROWS: those below first + count */
 };
@@ -66,7 +68,8 @@ struct chain_event {
 enum chain_act_type {
     CHAIN_ACT_SEND = 1,  /* msg on connection conn */
     CHAIN_ACT_SEND_SUCC, /* msg on the data link to cfg.members[me + 1] */
-    CHAIN_ACT_SEND_DST,  /* msg on the sync link to the SYNCING member */
+    CHAIN_ACT_SEND_DST,  /* msg on the sync link to the SYNCING member; of a
+                            SYNC_START the shell encodes dedup into msg.buf */
     CHAIN_ACT_SEND_HUB,  /* msg on the control connection; lost when down */
     CHAIN_ACT_APPEND,    /* rec (and buf) to the log; tag. hold: take one
                             more reference of buf, for the core */
@@ -86,8 +89,9 @@ enum chain_act_type {
     CHAIN_ACT_SUMS,      /* store_sums(extent), then CHAIN_EV_SUMS */
     CHAIN_ACT_BASE_READ, /* store_read(extent, off, len), then _EV_BASE */
     CHAIN_ACT_ROWS,      /* store_digest [first, first + count), then _ROWS */
-    CHAIN_ACT_CONFIG,    /* chain_cfg changed: set links up (chain_wants), send
-                            CFG to the connections of its client */
+    CHAIN_ACT_CONFIG, /* chain_cfg changed: set links up (chain_wants_*), feed
+LINK_UP for those that are up already, send
+                         CFG to the connections of its client */
 };
 
 struct chain_act {
@@ -101,6 +105,7 @@ struct chain_act {
     uint64_t tag;
     uint64_t promised;
     const struct kt_cfg *cfg;
+    const struct kt_dedup *dedup; /* SYNC_START */
     uint64_t seq;
     uint32_t want; /* CREDIT */
     uint32_t extent, off, len, first, count;
@@ -111,7 +116,7 @@ struct chain_act {
     uint64_t epoch;
 };
 
-#define CHAIN_ACTS_MAX 160u
+#define CHAIN_ACTS_MAX 1024u
 struct chain_out {
     uint32_t n;
     bool more; /* step again with CHAIN_EV_TICK after carrying these out */
@@ -167,13 +172,15 @@ struct chain_entry {
 };
 
 struct chain_flush {
-    uint64_t conn, req, upto;
+    uint64_t conn, req, upto, ticket;
 };
 
 struct chain_src { /* feeding a syncing member */
     uint8_t state; /* enum chain_sync_state */
-    uint64_t id;   /* of this attempt; echoed by actions */
-    uint64_t fed;  /* last seq sent to dst */
+    bool failed;   /* not tried again in this epoch */
+    uint64_t since_ms;
+    uint64_t id;  /* of this attempt; echoed by actions */
+    uint64_t fed; /* last seq sent to dst */
     uint64_t dst_acked;
     uint64_t feed_bytes; /* sent, not acknowledged (estimate by records) */
     uint64_t start_seq;  /* SYNC_START's position */
@@ -201,14 +208,15 @@ struct chain_dst { /* being fed */
     bool started;
     uint64_t conn;
     uint64_t id;
+    struct kt_rid reset_at;
     bool copying;
     uint32_t extent;
+    int8_t alloc_later; /* records since COPY_START: 1 took, -1 freed */
     uint64_t touched[KT_EXTENT_SECTORS / 64];
     uint64_t src_sums[KT_EXTENT_SECTORS];
-    struct kt_rid src_id;
-    bool src_alloc;
-    struct kt_rid sync_at; /* SYNC_DONE's position; seq 0 = none */
-    uint64_t feed_lens[1]; /* spare */
+    bool end_wanted; /* SYNC_DONE came */
+    struct kt_rid end_at;
+    uint64_t end_ticket;
 };
 
 struct chain {
@@ -224,7 +232,8 @@ struct chain {
     struct kt_cfg cfg; /* last ACTIVE one */
     uint64_t promised; /* durable */
     uint64_t sealing;  /* epoch being promised or sealed for */
-    bool save_pending;
+    uint32_t saves;    /* in flight */
+    uint64_t now_ms;   /* of the last event */
 
     struct kt_rid received; /* last record taken in memory */
     struct kt_rid applied;  /* last record in the log, contiguous */
@@ -232,14 +241,21 @@ struct chain {
     uint64_t durable;
     struct kt_dedup dedup;                     /* folded up to received */
     uint8_t alloc[KT_SEGMENT_EXTENTS_MAX / 8]; /* up to received */
-    uint32_t appends;                          /* in flight, of any kind */
-    uint64_t bytes;                            /* payload in the ring */
-    struct chain_entry ring[CHAIN_RING];       /* by seq % CHAIN_RING */
+    /* Epochs of the last records taken: from `from` on they have `epoch`. */
+    struct {
+        uint64_t from, epoch;
+    } runs[CHAIN_RUNS];
+    uint32_t n_runs;
+    uint32_t appends;                    /* in flight, of any kind */
+    uint64_t bytes;                      /* payload in the ring */
+    struct chain_entry ring[CHAIN_RING]; /* by seq % CHAIN_RING */
 
     /* pred side */
     uint64_t pred_conn; /* where ACKC goes; 0 = unknown */
     uint64_t resume_req;
-    bool resume_wanted; /* pred's RESUME came before our ACTIVATE */
+    /* Pred's RESUME that came before our ACTIVATE: */
+    uint64_t resume_epoch;
+    struct kt_id resume_peer;
     uint64_t ackc_sent;
     uint64_t limit_sent;
     bool full_sent;
@@ -260,16 +276,18 @@ struct chain {
     /* flush */
     struct chain_flush flushes[CHAIN_FLUSH_MAX];
     uint32_t n_flushes;
-    bool syncing_log; /* a CHAIN_ACT_SYNC is under way */
-    bool sync_again;
+    bool log_sync; /* a CHAIN_ACT_SYNC is under way */
+    /* Tickets: who needs a sync takes ++sync_want, and has it when sync_done
+     * reaches that number. */
+    uint64_t sync_want, sync_cover, sync_done;
 
     /* equalize */
-    uint64_t eq_epoch;      /* donor or target work of this epoch; 0 none */
-    bool eq_donor, eq_last; /* eq_last: target got `last` */
-    struct kt_rid eq_upto;
+    uint64_t eq_epoch; /* work of this epoch's EQ; 0 none */
+    bool eq_donor;
+    bool eq_last; /* target: `last` came */
     bool eq_answered;
-    uint32_t eq_pushing; /* bit per member index of the EQ's targets */
-    struct kt_id eq_push_store[KT_MEMBERS_MAX];
+    uint64_t eq_ticket; /* of the sync before EQ_OK; 0 = not asked */
+    struct kt_id eq_push[KT_MEMBERS_MAX]; /* stores being pushed to */
 
     struct chain_src src;
     struct chain_dst dst;

@@ -7,4 +7,12 @@
 # (it links every library of the tree and cmocka by itself).
 
 noinst_LTLIBRARIES += %D%/libktreplcore.la
-%C%_libktreplcore_la_SOURCES =
+%C%_libktreplcore_la_SOURCES = \
+	%D%/chain.c \
+	%D%/chain.h \
+	%D%/chain_data.c \
+	%D%/chain_dst.c \
+	%D%/chain_epoch.c \
+	%D%/chain_hop.c \
+	%D%/chain_int.h \
+	%D%/chain_src.c

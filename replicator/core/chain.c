@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The dispatcher: who may say what, in which phase it is heard, and the pump
+ * that runs after every event and moves whatever can move. */
+#include "replicator/core/chain.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "replicator/core/chain_int.h"
+
+/* Actions kept free for handlers while bulk work fills the rest. */
+#define ROOM 48u
+
+struct chain_act *chain_act(struct chain_out *out, enum chain_act_type type)
+{
+    assert(out->n < CHAIN_ACTS_MAX);
+    struct chain_act *a = &out->acts[out->n++];
+    memset(a, 0, sizeof(*a));
+    a->type = (uint8_t)type;
+    return a;
+}
+
+bool chain_room(struct chain_out *out)
+{
+    if (out->n + ROOM < CHAIN_ACTS_MAX)
+        return true;
+    out->more = true;
+    return false;
+}
+
+struct kt_msg *chain_msg(struct chain *c, struct chain_out *out,
+                         enum chain_act_type type, enum kt_type msg)
+{
+    struct kt_msg *m = &chain_act(out, type)->msg;
+    m->type = (uint8_t)msg;
+    m->chain = c->id;
+    m->epoch = c->have_cfg ? c->cfg.epoch : 0;
+    return m;
+}
+
+struct kt_msg *chain_reply(struct chain *c, struct chain_out *out,
+                           const struct chain_event *ev, enum kt_type msg)
+{
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND, msg);
+    out->acts[out->n - 1].conn = ev->conn;
+    m->req = ev->msg->req;
+    return m;
+}
+
+void chain_nak(struct chain *c, struct chain_out *out,
+               const struct chain_event *ev, int err)
+{
+    struct kt_msg *m = chain_reply(c, out, ev, KT_MSG_NAK);
+    m->u.nak.err = err;
+    m->u.nak.re = ev->msg->type;
+    m->u.nak.at = c->received;
+    if (ev->msg->type == KT_MSG_WRITE)
+        m->u.nak.wseq = ev->msg->u.write.wseq;
+    if (err == KT_E_OLD_EPOCH) {
+        m->cfg = &c->cfg;
+        c->n_old_epoch++;
+    }
+}
+
+void chain_init(struct chain *c, const struct chain_origin *o)
+{
+    memset(c, 0, sizeof(*c));
+    c->id = o->chain;
+    c->store = o->store;
+    c->incarnation = o->incarnation;
+    c->cont_base = o->cont_base;
+    c->promised = o->promised;
+    c->phase = CHAIN_DETACHED;
+    if (o->cfg) {
+        c->cfg = *o->cfg;
+        c->have_cfg = true;
+        c->promised = kt_max_u64(c->promised, o->cfg->epoch);
+    }
+    c->received = c->applied = o->applied;
+    c->acked = o->applied.seq;
+    c->durable = o->durable;
+    if (o->dedup)
+        c->dedup = *o->dedup;
+    if (o->alloc)
+        memcpy(c->alloc, o->alloc, sizeof(c->alloc));
+}
+
+/* ---- who may say what ---- */
+
+enum { FROM_HUB = 1, FROM_PEER = 2, FROM_CLIENT = 4, FROM_CLI = 8 };
+
+typedef void handler(struct chain *, const struct chain_event *,
+                     struct chain_out *);
+
+static void on_ackc(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out)
+{
+    (void)out;
+    chain_on_ackc(c, ev);
+}
+
+static void on_resume_ok(struct chain *c, const struct chain_event *ev,
+                         struct chain_out *out)
+{
+    (void)out;
+    chain_on_resume_ok(c, ev);
+}
+
+static const struct {
+    handler *fn;
+    uint8_t from;
+} table[KT_MSG_TYPE_END] = {
+    [KT_MSG_WRITE] = {chain_on_write, FROM_CLIENT},
+    [KT_MSG_READ] = {chain_on_read, FROM_CLIENT | FROM_CLI},
+    [KT_MSG_STAT] = {chain_on_read, FROM_CLIENT | FROM_CLI},
+    [KT_MSG_FLUSH] = {chain_on_flush, FROM_CLIENT},
+    [KT_MSG_FWD] = {chain_on_fwd, FROM_PEER},
+    [KT_MSG_ACKC] = {on_ackc, FROM_PEER},
+    [KT_MSG_RESUME] = {chain_on_resume, FROM_PEER},
+    [KT_MSG_RESUME_OK] = {on_resume_ok, FROM_PEER},
+    [KT_MSG_NAK] = {chain_on_nak, FROM_PEER},
+    [KT_MSG_EQDATA] = {chain_on_eqdata, FROM_PEER},
+    [KT_MSG_SYNC_START] = {chain_dst_msg, FROM_PEER},
+    [KT_MSG_COPY_START] = {chain_dst_msg, FROM_PEER},
+    [KT_MSG_EXT_SUMS] = {chain_dst_msg, FROM_PEER},
+    [KT_MSG_SYNC_EXT] = {chain_dst_msg, FROM_PEER},
+    [KT_MSG_SYNC_END] = {chain_dst_msg, FROM_PEER},
+    [KT_MSG_SYNC_DONE] = {chain_dst_msg, FROM_PEER},
+    [KT_MSG_DIGEST_GET] = {chain_on_digest_get, FROM_PEER | FROM_CLI},
+    [KT_MSG_SYNC_AT] = {chain_src_msg, FROM_PEER},
+    [KT_MSG_DIGEST] = {chain_src_msg, FROM_PEER},
+    [KT_MSG_WANT] = {chain_src_msg, FROM_PEER},
+    [KT_MSG_EXT_DONE] = {chain_src_msg, FROM_PEER},
+    [KT_MSG_SYNC_ACK] = {chain_src_msg, FROM_PEER},
+    [KT_MSG_SEAL] = {chain_on_seal, FROM_HUB},
+    [KT_MSG_EQ] = {chain_on_eq, FROM_HUB},
+    [KT_MSG_ACTIVATE] = {chain_on_activate, FROM_HUB},
+};
+
+static uint8_t from_bit(uint8_t role)
+{
+    switch (role) {
+    case KT_ROLE_HUB:
+        return FROM_HUB;
+    case KT_ROLE_REPLICATOR:
+        return FROM_PEER;
+    case KT_ROLE_CLIENT:
+        return FROM_CLIENT;
+    case KT_ROLE_CLI:
+        return FROM_CLI;
+    }
+    return 0;
+}
+
+static void on_msg(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out)
+{
+    const struct kt_msg *m = ev->msg;
+    assert(m && m->chain == c->id);
+    if (m->type >= KT_MSG_TYPE_END || !table[m->type].fn ||
+        !(table[m->type].from & from_bit(ev->role))) {
+        chain_nak(c, out, ev, KT_E_PROTO);
+        return;
+    }
+    table[m->type].fn(c, ev, out);
+}
+
+/* ---- completions ---- */
+
+/* I17: an error of the store is final for what it holds. */
+static void store_failed(struct chain *c, struct chain_out *out)
+{
+    if (c->phase == CHAIN_FAULTY)
+        return;
+    c->phase = CHAIN_FAULTY;
+    c->succ = CHAIN_SUCC_DOWN;
+    chain_src_stop(c);
+    chain_drop_ring(c, out);
+}
+
+static void on_appended(struct chain *c, const struct chain_event *ev,
+                        struct chain_out *out)
+{
+    assert(c->appends > 0);
+    c->appends--;
+    if (ev->err == -ENOSPC && c->role == CHAIN_DST) {
+        chain_dst_fail(c, out, KT_E_NOSPC);
+        return;
+    }
+    if (ev->err < 0) {
+        store_failed(c, out);
+        return;
+    }
+    if (ev->tag & CHAIN_TAG_LOCAL) {
+        chain_dst_appended(c, ev->tag, out);
+        return;
+    }
+    /* Appends complete in order: seq follows applied. */
+    if (ev->tag == c->applied.seq + 1)
+        c->applied = (struct kt_rid){chain_epoch_of(c, ev->tag), ev->tag};
+}
+
+static void forget_conn(struct chain *c, uint64_t conn)
+{
+    bool ring = c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER;
+    for (uint64_t s = c->acked + 1; ring && s <= c->received.seq; s++) {
+        if (chain_entry(c, s)->conn == conn)
+            chain_entry(c, s)->conn = 0;
+    }
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->n_flushes; i++) {
+        if (c->flushes[i].conn != conn)
+            c->flushes[n++] = c->flushes[i];
+    }
+    c->n_flushes = n;
+    if (c->pred_conn == conn)
+        c->pred_conn = 0;
+    if (c->dst.conn == conn)
+        memset(&c->dst, 0, sizeof(c->dst));
+}
+
+static void on_completion(struct chain *c, const struct chain_event *ev,
+                          struct chain_out *out)
+{
+    switch (ev->type) {
+    case CHAIN_EV_APPENDED:
+        on_appended(c, ev, out);
+        break;
+    case CHAIN_EV_SYNCED:
+        c->log_sync = false;
+        if (ev->err < 0) {
+            store_failed(c, out);
+            break;
+        }
+        c->durable = kt_max_u64(c->durable, ev->durable);
+        c->sync_done = c->sync_cover;
+        break;
+    case CHAIN_EV_SAVED:
+        assert(c->saves > 0);
+        c->saves--;
+        if (ev->err < 0)
+            store_failed(c, out);
+        else
+            c->promised = kt_max_u64(c->promised, ev->promised);
+        break;
+    case CHAIN_EV_SUMS:
+        if (c->role == CHAIN_DST)
+            chain_dst_sums(c, ev, out);
+        else
+            chain_src_done(c, ev, out);
+        break;
+    case CHAIN_EV_BASE:
+    case CHAIN_EV_ROWS:
+        chain_src_done(c, ev, out);
+        break;
+    }
+}
+
+static void pump(struct chain *c, struct chain_out *out)
+{
+    if (c->phase == CHAIN_FAULTY)
+        return;
+    if (c->phase == CHAIN_ACTIVE) {
+        chain_hop_pump(c, out);
+        chain_src_pump(c, out);
+        chain_dst_pump(c, out);
+    }
+    chain_epoch_pump(c, out);
+    chain_flush_pump(c, out);
+}
+
+void chain_step(struct chain *c, const struct chain_event *ev,
+                struct chain_out *out)
+{
+    out->n = 0;
+    out->more = false;
+    c->now_ms = kt_max_u64(c->now_ms, ev->now_ms);
+    switch (ev->type) {
+    case CHAIN_EV_MSG:
+        on_msg(c, ev, out);
+        break;
+    case CHAIN_EV_LINK_UP:
+    case CHAIN_EV_LINK_DOWN:
+        chain_on_link(c, ev, out);
+        break;
+    case CHAIN_EV_CREDIT:
+        chain_on_credit(c, ev);
+        break;
+    case CHAIN_EV_PUSHED:
+        chain_on_pushed(c, ev, out);
+        break;
+    case CHAIN_EV_CONN_GONE:
+        forget_conn(c, ev->conn);
+        break;
+    case CHAIN_EV_TICK:
+        if (c->phase == CHAIN_ACTIVE)
+            chain_hop_tick(c, out);
+        break;
+    default:
+        on_completion(c, ev, out);
+        break;
+    }
+    pump(c, out);
+    chain_check(c);
+}
+
+/* ---- what the shell asks ---- */
+
+const struct kt_member *chain_wants_succ(const struct chain *c)
+{
+    if (c->phase != CHAIN_ACTIVE || c->role != CHAIN_MEMBER || chain_is_tail(c))
+        return NULL;
+    return &c->cfg.members[c->me + 1];
+}
+
+const struct kt_member *chain_wants_dst(const struct chain *c)
+{
+    if (c->phase != CHAIN_ACTIVE || !chain_is_tail(c))
+        return NULL;
+    int i = kt_cfg_syncing(&c->cfg);
+    return i < 0 ? NULL : &c->cfg.members[i];
+}
+
+void chain_report(const struct chain *c, struct kt_chain_report *ret_r)
+{
+    memset(ret_r, 0, sizeof(*ret_r));
+    ret_r->chain = c->id;
+    ret_r->promised = c->promised;
+    ret_r->applied = c->applied;
+    if (c->have_cfg) {
+        ret_r->cfg_epoch = c->cfg.epoch;
+        ret_r->volume = c->cfg.volume;
+    }
+}
+
+void chain_check(const struct chain *c)
+{
+    assert(c->phase < CHAIN_PHASES);
+    if (c->phase == CHAIN_FAULTY || c->role == CHAIN_DST)
+        return;
+    assert(c->acked <= c->applied.seq);
+    assert(c->applied.seq <= c->received.seq);
+    if (c->phase != CHAIN_ACTIVE)
+        return;
+    assert(c->received.seq - c->acked <= CHAIN_RING);
+    assert(c->have_cfg && c->cfg.phase == KT_PHASE_ACTIVE); /* I5 */
+    assert(c->promised <= c->cfg.epoch || c->saves);        /* I3 */
+    if (c->role == CHAIN_MEMBER) {
+        const struct kt_member *m = &c->cfg.members[c->me];
+        assert(kt_id_eq(&m->store, &c->store)); /* I2, I4 */
+        assert(m->incarnation == c->incarnation);
+        assert(c->sent <= c->received.seq);
+        assert(c->succ_acked <= c->received.seq); /* I12 */
+    }
+}

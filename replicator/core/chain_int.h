@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the core share. Not for shells. */
+#ifndef KT_CORE_CHAIN_INT_H
+#define KT_CORE_CHAIN_INT_H
+
+#include "replicator/core/chain.h"
+
+/* Tags of appends that are no step of the history. */
+#define CHAIN_TAG_LOCAL (1ull << 63)
+
+struct chain_act *chain_act(struct chain_out *out, enum chain_act_type type);
+/* A message of this chain at cfg.epoch. */
+struct kt_msg *chain_msg(struct chain *c, struct chain_out *out,
+                         enum chain_act_type type, enum kt_type msg);
+struct kt_msg *chain_reply(struct chain *c, struct chain_out *out,
+                           const struct chain_event *ev, enum kt_type msg);
+void chain_nak(struct chain *c, struct chain_out *out,
+               const struct chain_event *ev, int err);
+/* True while bulk work may still add actions. */
+bool chain_room(struct chain_out *out);
+
+static inline bool chain_is_tail(const struct chain *c)
+{
+    return c->role == CHAIN_MEMBER && c->me + 1 == c->n_serving;
+}
+
+static inline bool chain_bit(const uint8_t *map, uint32_t i)
+{
+    return map[i / 8] >> (i % 8) & 1;
+}
+
+static inline struct chain_entry *chain_entry(struct chain *c, uint64_t seq)
+{
+    return &c->ring[seq % CHAIN_RING];
+}
+
+/* chain_data.c */
+void chain_on_write(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out);
+void chain_on_read(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
+void chain_on_digest_get(struct chain *c, const struct chain_event *ev,
+                         struct chain_out *out);
+void chain_on_flush(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out);
+void chain_flush_pump(struct chain *c, struct chain_out *out);
+/* Takes a record of the history in: received, dedup, alloc, log. */
+void chain_take(struct chain *c, struct chain_out *out,
+                const struct kt_record *rec, struct kt_buf *buf, bool hold);
+uint64_t chain_epoch_of(const struct chain *c, uint64_t seq);
+void chain_note_epoch(struct chain *c, struct kt_rid id);
+void chain_ask_credit(struct chain_out *out);
+void chain_on_credit(struct chain *c, const struct chain_event *ev);
+uint64_t chain_ticket(struct chain *c);
+
+/* chain_hop.c */
+void chain_on_fwd(struct chain *c, const struct chain_event *ev,
+                  struct chain_out *out);
+void chain_on_ackc(struct chain *c, const struct chain_event *ev);
+void chain_on_resume(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out);
+void chain_on_resume_ok(struct chain *c, const struct chain_event *ev);
+void chain_on_nak(struct chain *c, const struct chain_event *ev,
+                  struct chain_out *out);
+void chain_on_link(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
+void chain_hop_tick(struct chain *c, struct chain_out *out);
+void chain_hop_pump(struct chain *c, struct chain_out *out);
+void chain_hop_activate(struct chain *c, struct chain_out *out);
+
+/* chain_epoch.c */
+void chain_on_seal(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
+void chain_on_eq(struct chain *c, const struct chain_event *ev,
+                 struct chain_out *out);
+void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out);
+void chain_on_pushed(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out);
+void chain_on_activate(struct chain *c, const struct chain_event *ev,
+                       struct chain_out *out);
+void chain_epoch_pump(struct chain *c, struct chain_out *out);
+void chain_drop_ring(struct chain *c, struct chain_out *out);
+
+/* chain_src.c */
+void chain_src_stop(struct chain *c);
+void chain_src_msg(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
+void chain_src_done(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out);
+void chain_src_fail(struct chain *c, struct chain_out *out, int err);
+void chain_src_restart(struct chain *c);
+void chain_src_acked(struct chain *c, uint64_t upto);
+/* One record to dst, in the stream. */
+void chain_src_feed(struct chain *c, struct chain_out *out,
+                    const struct chain_entry *e);
+void chain_src_pump(struct chain *c, struct chain_out *out);
+
+/* chain_dst.c */
+void chain_dst_msg(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
+void chain_dst_fwd(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
+void chain_dst_sums(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out);
+void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out);
+void chain_dst_fail(struct chain *c, struct chain_out *out, int err);
+void chain_dst_pump(struct chain *c, struct chain_out *out);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Resync, the side that has the data: the last serving member.
+ *
+ * 1 SYNC_START at position s0; from there on every record is fed to dst on
+ *   the same connection, in order.
+ * 2 Windows of digests are compared; extents that differ are queued. Records
+ *   for a queued extent are fed as SKIP: their bytes come with the copy.
+ * 3 Copy, one extent at a time: COPY_START in the stream (records go whole
+ *   again), then, when our log holds everything before it, our sums, dst's
+ *   wish list, and the sectors wished for. A sector read later than the sums
+ *   may be newer than the stream's COPY_START, never older; and what is newer
+ *   was fed before it, so dst, which keeps the sectors that records touched
+ *   since COPY_START, ends with exactly our content.
+ * 4 Nothing queued and dst close behind: SYNC_DONE, dst syncs its log,
+ *   SYNC_FIN to the hub, which seals and equalizes the rest.
+ * A lost link or a gap starts over; extents already equal stay so. */
+#include <errno.h>
+#include <string.h>
+
+#include "replicator/core/chain_int.h"
+
+#define START_WAIT_MS 2000u /* for SYNC_AT */
+#define START_RETRY_MS 50u  /* dst is not activated yet */
+#define FIN_RETRY_MS 1000u
+#define CLOSE_BEHIND 64u /* records */
+/* Wanted sectors this close are read and sent together. */
+#define RUN_GAP 4u
+
+void chain_src_stop(struct chain *c)
+{
+    c->src.state = CHAIN_SYNC_OFF;
+    c->src.id = ++c->sync_ids;
+    c->src.copying = false;
+}
+
+void chain_src_restart(struct chain *c)
+{
+    chain_src_stop(c);
+}
+
+void chain_src_fail(struct chain *c, struct chain_out *out, int err)
+{
+    const struct kt_member *dst = chain_wants_dst(c);
+    if (c->src.state == CHAIN_SYNC_OFF || !dst)
+        return;
+    if (err == KT_E_NEW_EPOCH || err == KT_E_NOT_SERVING) {
+        /* dst is not activated yet: tried again. */
+        chain_src_stop(c);
+        c->src.since_ms = c->now_ms;
+        return;
+    }
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_HUB, KT_MSG_SYNC_FIN);
+    m->u.sync_fin.store = dst->store;
+    m->u.sync_fin.incarnation = dst->incarnation;
+    m->u.sync_fin.err = err;
+    chain_src_stop(c);
+    c->src.failed = true;
+}
+
+static void start(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    chain_src_stop(c);
+    s->state = CHAIN_SYNC_START;
+    s->since_ms = c->now_ms;
+    s->fed = s->dst_acked = s->start_seq = c->received.seq;
+    s->feed_bytes = 0;
+    s->window = s->scan = s->n_queued = 0;
+    s->have_mine = s->have_theirs = false;
+    s->extents_done = s->extents_total = 0;
+    memset(s->ext, CHAIN_EXT_UNKNOWN, sizeof(s->ext));
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_START);
+    out->acts[out->n - 1].dedup = &c->dedup;
+    m->req = s->id;
+    m->u.sync.history = c->cfg.history;
+    m->u.sync.at = c->received;
+}
+
+/* ---- the feed ---- */
+
+static void set_ext(struct chain_src *s, uint32_t extent, enum chain_ext to)
+{
+    bool was = s->ext[extent] == CHAIN_EXT_QUEUED;
+    bool is = to == CHAIN_EXT_QUEUED;
+    s->ext[extent] = (uint8_t)to;
+    if (is && !was) {
+        s->n_queued++;
+        s->extents_total++;
+        s->scan = extent < s->scan ? extent : s->scan;
+    } else if (was && !is) {
+        assert(s->n_queued > 0);
+        s->n_queued--;
+    }
+}
+
+void chain_src_feed(struct chain *c, struct chain_out *out,
+                    const struct chain_entry *e)
+{
+    struct chain_src *s = &c->src;
+    assert(e->rec.id.seq == s->fed);
+    uint32_t x = e->rec.extent;
+    bool whole_only = s->state >= CHAIN_SYNC_ENDING;
+    if (!whole_only && s->feed_bytes > CHAIN_FEED_BYTES) {
+        bool copying =
+            s->ext[x] == CHAIN_EXT_COPYING || s->ext[x] == CHAIN_EXT_AGAIN;
+        set_ext(s, x, copying ? CHAIN_EXT_AGAIN : CHAIN_EXT_QUEUED);
+    }
+    bool skip = s->ext[x] == CHAIN_EXT_QUEUED || s->ext[x] == CHAIN_EXT_AGAIN;
+    assert(!whole_only || !skip);
+
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_FWD);
+    m->u.rec = e->rec;
+    m->buf = e->buf;
+    if (skip) {
+        m->u.rec.flags |= KT_RF_SKIP;
+        m->buf = NULL;
+        c->n_skip++;
+    }
+    s->feed_bytes += 256 + (m->buf ? m->buf->data_len : 0);
+}
+
+void chain_src_acked(struct chain *c, uint64_t upto)
+{
+    struct chain_src *s = &c->src;
+    if (s->state == CHAIN_SYNC_OFF || upto <= s->dst_acked || upto > s->fed)
+        return;
+    uint64_t before = s->fed - s->dst_acked, after = s->fed - upto;
+    s->feed_bytes = s->feed_bytes / before * after; /* an estimate */
+    s->dst_acked = upto;
+}
+
+/* ---- comparing ---- */
+
+static uint64_t window_req(const struct chain_src *s)
+{
+    return s->id << 32 | s->window;
+}
+
+static void ask_window(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    s->have_mine = s->have_theirs = false;
+    s->n_mine = s->n_theirs = 0;
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_DIGEST_GET);
+    m->req = window_req(s);
+    m->u.digest.first = s->window;
+    m->u.digest.count = CHAIN_DIGEST_WINDOW;
+    struct chain_act *a = chain_act(out, CHAIN_ACT_ROWS);
+    a->sync_id = s->id;
+    a->first = s->window;
+    a->count = CHAIN_DIGEST_WINDOW;
+}
+
+static bool same_row(const struct kt_digest_row *a,
+                     const struct kt_digest_row *b)
+{
+    return a->state == b->state && !(a->state & KT_DIGEST_F_PARTIAL) &&
+           kt_rid_eq(a->id, b->id) && kt_id_eq(&a->sum, &b->sum); /* I21 */
+}
+
+static const struct kt_digest_row *row_of(const struct kt_digest_row *rows,
+                                          uint32_t n, uint32_t *at,
+                                          uint32_t extent)
+{
+    while (*at < n && rows[*at].extent < extent)
+        (*at)++;
+    return *at < n && rows[*at].extent == extent ? &rows[*at] : NULL;
+}
+
+static void compare_window(struct chain *c)
+{
+    struct chain_src *s = &c->src;
+    uint32_t a = 0, b = 0;
+    for (uint32_t i = 0; i < CHAIN_DIGEST_WINDOW; i++) {
+        uint32_t x = s->window + i;
+        const struct kt_digest_row *mine = row_of(s->mine, s->n_mine, &a, x);
+        const struct kt_digest_row *theirs =
+            row_of(s->theirs, s->n_theirs, &b, x);
+        if (x >= c->cfg.n_extents || s->ext[x] != CHAIN_EXT_UNKNOWN)
+            continue;
+        bool same =
+            (!mine && !theirs) || (mine && theirs && same_row(mine, theirs));
+        set_ext(s, x, same ? CHAIN_EXT_CLEAN : CHAIN_EXT_QUEUED);
+    }
+    s->window += CHAIN_DIGEST_WINDOW;
+}
+
+static uint32_t take_rows(struct kt_digest_row *to, const struct chain_src *s,
+                          const struct kt_digest_row *from, uint32_t n)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n && kept < CHAIN_DIGEST_WINDOW; i++) {
+        if (from[i].extent >= s->window &&
+            from[i].extent < s->window + CHAIN_DIGEST_WINDOW)
+            to[kept++] = from[i];
+    }
+    return kept;
+}
+
+static void on_digest(struct chain *c, const struct kt_msg *m)
+{
+    struct chain_src *s = &c->src;
+    if (s->state != CHAIN_SYNC_COMPARE || m->req != window_req(s))
+        return;
+    uint32_t n = m->buf ? m->buf->data_len / KT_DIGEST_ROW_BYTES : 0;
+    s->n_theirs = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct kt_digest_row r;
+        kt_digest_row_decode(&r, m->buf->data + i * KT_DIGEST_ROW_BYTES);
+        if (s->n_theirs < CHAIN_DIGEST_WINDOW)
+            s->n_theirs += take_rows(&s->theirs[s->n_theirs], s, &r, 1);
+    }
+    s->have_theirs = true;
+}
+
+/* ---- copying ---- */
+
+static void copy_next(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    while (s->scan < c->cfg.n_extents && s->ext[s->scan] != CHAIN_EXT_QUEUED)
+        s->scan++;
+    if (s->scan == c->cfg.n_extents) {
+        assert(s->n_queued == 0);
+        return;
+    }
+    s->copying = true;
+    s->extent = s->scan;
+    s->sums_asked = s->wanted = s->base_asked = false;
+    s->copy_from = c->received.seq;
+    assert(s->fed == c->received.seq);
+    set_ext(s, s->extent, CHAIN_EXT_COPYING);
+    chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_COPY_START)->u.ext.extent =
+        s->extent;
+}
+
+static bool wanted_bit(const uint64_t *want, uint32_t i)
+{
+    return want[i / 64] >> (i % 64) & 1;
+}
+
+/* The next run of wanted sectors from s->sector on: at most one record's
+ * worth, gaps up to RUN_GAP read along. False when there is none. */
+static bool next_run(struct chain_src *s, uint32_t *ret_first, uint32_t *ret_n)
+{
+    uint32_t i = s->sector;
+    while (i < KT_EXTENT_SECTORS && !wanted_bit(s->want, i))
+        i++;
+    if (i == KT_EXTENT_SECTORS)
+        return false;
+    uint32_t last = i;
+    for (uint32_t j = i + 1;
+         j < KT_EXTENT_SECTORS && j - i < KT_RECORD_SECTORS_MAX &&
+         j - last <= RUN_GAP;
+         j++) {
+        if (wanted_bit(s->want, j))
+            last = j;
+    }
+    *ret_first = i;
+    *ret_n = last - i + 1;
+    s->sector = last + 1;
+    return true;
+}
+
+static void copy_step(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (!s->sums_asked && c->applied.seq >= s->copy_from) {
+        s->sums_asked = true;
+        struct chain_act *a = chain_act(out, CHAIN_ACT_SUMS);
+        a->sync_id = s->id;
+        a->extent = s->extent;
+    }
+    uint32_t first = 0, n = 0;
+    if (!s->wanted || s->base_asked)
+        return;
+    if (next_run(s, &first, &n)) {
+        s->base_asked = true;
+        struct chain_act *a = chain_act(out, CHAIN_ACT_BASE_READ);
+        a->sync_id = s->id;
+        a->extent = s->extent;
+        a->off = first * KT_SECTOR_BYTES;
+        a->len = n * KT_SECTOR_BYTES;
+        return;
+    }
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_END);
+    m->u.rec.chain = c->id;
+    m->u.rec.id = c->received;
+    m->u.rec.op = KT_OP_BASE_END;
+    m->u.rec.extent = s->extent;
+    m->u.rec.prev = s->ext_id;
+    m->u.rec.flags = s->ext_alloc ? KT_RF_ALLOC : 0;
+    s->wanted = false; /* until EXT_DONE */
+}
+
+static void on_sums(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (!s->copying || ev->extent != s->extent)
+        return;
+    s->ext_id = ev->ext_id;
+    s->ext_alloc = ev->ext_state & KT_DIGEST_F_ALLOC;
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_EXT_SUMS);
+    m->req = s->id;
+    m->u.ext.extent = s->extent;
+    m->u.ext.id = s->ext_id;
+    m->u.ext.alloc = s->ext_alloc;
+    m->buf = ev->buf;
+}
+
+static void on_base(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (!s->copying || ev->extent != s->extent || !s->base_asked)
+        return;
+    s->base_asked = false;
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_EXT);
+    struct kt_record *r = &m->u.rec;
+    r->chain = c->id;
+    r->id = c->received;
+    r->op = KT_OP_BASE;
+    r->extent = s->extent;
+    r->off = ev->off;
+    r->len = ev->len;
+    uint32_t first = ev->off / KT_SECTOR_BYTES;
+    for (uint32_t i = 0; i < ev->len / KT_SECTOR_BYTES; i++) {
+        if (!wanted_bit(s->want, first + i))
+            r->keep[i / 64] |= 1ull << (i % 64);
+    }
+    m->buf = ev->buf;
+    s->bytes_sent += ev->buf->data_len;
+}
+
+/* SUMS, BASE, ROWS: what was asked for is here. */
+void chain_src_done(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (ev->sync_id != s->id || s->state == CHAIN_SYNC_OFF)
+        return;
+    if (ev->err < 0) {
+        chain_src_fail(c, out, ev->err);
+        return;
+    }
+    if (ev->type == CHAIN_EV_SUMS) {
+        on_sums(c, ev, out);
+    } else if (ev->type == CHAIN_EV_BASE) {
+        on_base(c, ev, out);
+    } else if (ev->first == s->window && s->state == CHAIN_SYNC_COMPARE) {
+        s->n_mine = take_rows(s->mine, s, ev->rows, ev->n_rows);
+        s->have_mine = true;
+    }
+}
+
+/* ---- messages from dst ---- */
+
+static void on_ext_done(struct chain_src *s, const struct kt_msg *m)
+{
+    if (!s->copying || m->u.ext.extent != s->extent || !s->sums_asked)
+        return;
+    bool again = s->ext[s->extent] == CHAIN_EXT_AGAIN;
+    set_ext(s, s->extent, again ? CHAIN_EXT_QUEUED : CHAIN_EXT_CLEAN);
+    s->copying = false;
+    s->extents_done++;
+}
+
+static void on_sync_ack(struct chain *c, const struct kt_msg *m,
+                        struct chain_out *out)
+{
+    const struct kt_member *dst = chain_wants_dst(c);
+    if (c->src.state < CHAIN_SYNC_ENDING || !dst ||
+        m->u.sync.incarnation != dst->incarnation)
+        return;
+    c->src.state = CHAIN_SYNC_DONE;
+    c->src.since_ms = c->now_ms;
+    struct kt_msg *f = chain_msg(c, out, CHAIN_ACT_SEND_HUB, KT_MSG_SYNC_FIN);
+    f->u.sync_fin.store = dst->store;
+    f->u.sync_fin.incarnation = dst->incarnation; /* B17 */
+    f->u.sync_fin.applied = m->u.sync.at;
+}
+
+void chain_src_msg(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    const struct kt_msg *m = ev->msg;
+    const struct kt_member *dst = chain_wants_dst(c);
+    if (!dst || m->epoch != c->cfg.epoch || s->state == CHAIN_SYNC_OFF ||
+        !kt_id_eq(&dst->store, &ev->peer))
+        return;
+    switch (m->type) {
+    case KT_MSG_SYNC_AT:
+        if (s->state == CHAIN_SYNC_START && m->req == s->id &&
+            m->u.sync.incarnation == dst->incarnation) {
+            s->state = CHAIN_SYNC_COMPARE;
+            s->window = UINT32_MAX; /* begins when our log is there */
+        }
+        break;
+    case KT_MSG_DIGEST:
+        on_digest(c, m);
+        break;
+    case KT_MSG_WANT:
+        if (s->copying && m->u.ext.extent == s->extent && m->req == s->id) {
+            memcpy(s->want, m->u.ext.want, sizeof(s->want));
+            s->wanted = true;
+            s->sector = 0;
+        }
+        break;
+    case KT_MSG_EXT_DONE:
+        if (m->req == s->id)
+            on_ext_done(s, m);
+        break;
+    case KT_MSG_SYNC_ACK:
+        if (m->req == s->id)
+            on_sync_ack(c, m, out);
+        break;
+    }
+}
+
+/* ---- the pump ---- */
+
+static void compare_step(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (s->window == UINT32_MAX) {
+        if (c->applied.seq < s->start_seq)
+            return;
+        s->window = 0;
+        ask_window(c, out);
+    }
+    if (!s->have_mine || !s->have_theirs)
+        return;
+    compare_window(c);
+    if (s->window < c->cfg.n_extents)
+        ask_window(c, out);
+    else
+        s->state = CHAIN_SYNC_COPY;
+}
+
+void chain_src_pump(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (!chain_wants_dst(c) || !c->dst_link || s->failed || !chain_room(out))
+        return;
+    uint64_t waited = c->now_ms - s->since_ms;
+    if ((s->state == CHAIN_SYNC_OFF && waited >= START_RETRY_MS) ||
+        (s->state == CHAIN_SYNC_START && waited >= START_WAIT_MS))
+        start(c, out);
+    if (s->fed != c->received.seq)
+        return; /* the feed first: COPY_START stands in the stream */
+    if (s->state == CHAIN_SYNC_COMPARE)
+        compare_step(c, out);
+    if (s->state == CHAIN_SYNC_COPY) {
+        if (!s->copying)
+            copy_next(c, out);
+        if (s->copying)
+            copy_step(c, out);
+        else if (s->dst_acked + CLOSE_BEHIND >= s->fed) {
+            s->state = CHAIN_SYNC_ENDING;
+            struct kt_msg *m =
+                chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_DONE);
+            m->req = s->id;
+            m->u.sync.at = c->received;
+        }
+    }
+    if (s->state == CHAIN_SYNC_DONE &&
+        c->now_ms - s->since_ms >= FIN_RETRY_MS) {
+        struct kt_msg *m =
+            chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_DONE);
+        m->req = s->id; /* asks dst again, which asks the hub again */
+        m->u.sync.at = c->received;
+        s->since_ms = c->now_ms;
+    }
+}
