@@ -28,9 +28,9 @@
  *   SYNC_AT, SYNC_DONE, SYNC_ACK   history 16 | RID at | incarnation u64
  *   DIGEST_GET       first u32 | count u32 | RID at
  *   DIGEST           first u32 | count u32 | RID at | payload sum u64
- *   COPY_START       extent u32 | RID | alloc u8 | SUMS (1024, no data)
+ *   COPY_START, EXT_DONE   extent u32 | RID | alloc u8
+ *   EXT_SUMS         extent u32 | RID | alloc u8 | SUMS (1024, no data)
  *   WANT             extent u32 | RID | alloc u8 | want u64[16]
- *   EXT_DONE         extent u32 | RID | alloc u8
  *   SYNC_EXT         RECORD (BASE) | SUMS
  *   SYNC_END         RECORD (BASE_END)
  *
@@ -397,7 +397,7 @@ static void f_ext(struct kt_io *io, struct kt_msg *m)
     if (m->type == KT_MSG_WANT) {
         for (size_t i = 0; i < KT_ARRAY_LEN(m->u.ext.want); i++)
             io_u64(io, &m->u.ext.want[i]);
-    } else if (m->type == KT_MSG_COPY_START) {
+    } else if (m->type == KT_MSG_EXT_SUMS) {
         must(io, io->w ? m->buf != NULL : io->buf != NULL);
         io_sums(io, m, KT_EXTENT_SECTORS, false);
     }
@@ -487,6 +487,7 @@ static void member_fields(struct kt_io *io, struct kt_msg *m)
         f_digest(io, m);
         break;
     case KT_MSG_COPY_START:
+    case KT_MSG_EXT_SUMS:
     case KT_MSG_WANT:
     case KT_MSG_EXT_DONE:
         f_ext(io, m);

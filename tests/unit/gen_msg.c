@@ -336,9 +336,10 @@ static void gen_member_msg(struct gen *g, struct kt_msg *m)
         if (m->type == KT_MSG_DIGEST && m->u.digest.count)
             m->buf = gen_opaque(g, m->u.digest.count * KT_DIGEST_ROW_BYTES);
         return;
-    case KT_MSG_COPY_START:
+    case KT_MSG_EXT_SUMS:
         m->buf = gen_table(g);
         __attribute__((fallthrough));
+    case KT_MSG_COPY_START:
     case KT_MSG_WANT:
     case KT_MSG_EXT_DONE:
         m->u.ext.extent = gen_below(g, KT_SEGMENT_EXTENTS_MAX);

@@ -333,6 +333,7 @@ static void frame_heads_beyond_their_bounds_are_refused(void **state)
         {KT_MSG_FWD, 24, UINT32_MAX, false},
         {KT_MSG_READ, 24, 4096, false},
         {KT_MSG_COPY_START, 24, 4096, false},
+        {KT_MSG_EXT_SUMS, 24, 4096, false},
         {KT_MSG_HB, 8, 1 << 20, true},
         {KT_MSG_HB, 8, (1 << 20) + 1, false},
         {KT_MSG_HB, 9, 10, false},
