@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The client's I/O engine, without I/O.
-#
-# Add a source: one more line below. Add a unit test of this room:
-#   unit_tests += tests/unit/test_NAME
-#   tests_unit_test_NAME_SOURCES = tests/unit/test_NAME.c
-# (it links every library of the tree and cmocka by itself).
 
 noinst_LTLIBRARIES += %D%/libktclient.la
-%C%_libktclient_la_SOURCES =
+%C%_libktclient_la_SOURCES = \
+	%D%/answer.c \
+	%D%/chain.c \
+	%D%/engine.c \
+	%D%/flush.c \
+	%D%/gen.c \
+	%D%/links.c \
+	%D%/part.c \
+	%D%/req.c \
+	%D%/retain.c \
+	%D%/tick.c

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Flush (I13): FLUSH{upto} to every SERVING member of one epoch at once; all
+ * of them durable under the chain's vgen, and what is kept up to there may
+ * go. A change of the epoch starts the round over: answers of different
+ * epochs are never put together.
+ *
+ * A chain runs one round at a time, up to its highest acknowledged seq.
+ * Requests to flush take tickets; a chain remembers the first and the last
+ * ticket that wait for it, a round covers all tickets up to the one that was
+ * last when it began. Chains with nothing kept are durable and take no part:
+ * everything acknowledged and not yet durable is kept (retain.c). */
+#include "lib/client/engine_int.h"
+
+static void check(struct engine *e)
+{
+    uint64_t min = UINT64_MAX;
+    for (struct engine_link *l = e->flushing.next; l != &e->flushing;
+         l = l->next) {
+        const struct engine_chain *c =
+            kt_container_of(l, struct engine_chain, flushing);
+        min = kt_min_u64(min, c->fl.first);
+    }
+    while (!eng_list_empty(&e->flushes)) {
+        struct engine_req *r = eng_req_q(e->flushes.next);
+        if (r->p.ticket >= min)
+            break;
+        eng_req_done(e, r, 0);
+    }
+}
+
+void eng_flush_submit(struct engine *e, struct engine_req *r)
+{
+    r->p.ticket = ++e->next_ticket;
+    for (struct engine_link *l = e->dirty.next; l != &e->dirty; l = l->next) {
+        struct engine_chain *c = kt_container_of(l, struct engine_chain, dirty);
+        if (!c->fl.first) {
+            c->fl.first = r->p.ticket;
+            c->fl.since_ms = e->now;
+            eng_list_add(&e->flushing, &c->flushing);
+        }
+        c->fl.last = r->p.ticket;
+        if (c->fl.active && c->fl.upto >= c->max_acked)
+            c->fl.ticket = r->p.ticket; /* by seq, not by time (I16) */
+        else
+            c->fl.want = true;
+        eng_work(e, c);
+    }
+    eng_list_add(&e->flushes, &r->p.q);
+    check(e);
+}
+
+/* Above half of the room for copies, the chains that hold the most are
+ * flushed without being asked. Per chain: one that is stalled holds up no
+ * other (B12). */
+void eng_flush_self(struct engine *e)
+{
+    uint64_t half = (uint64_t)e->n_blocks * KT_SECTOR_BYTES / 2;
+    uint64_t idle = 0, n = 0;
+    if (eng_retained_bytes(e) <= half)
+        return;
+    for (struct engine_link *l = e->dirty.next; l != &e->dirty; l = l->next) {
+        const struct engine_chain *c =
+            kt_container_of(l, struct engine_chain, dirty);
+        if (!c->fl.active && !c->fl.want) {
+            idle += c->kept_bytes;
+            n++;
+        }
+    }
+    if (n == 0 || idle <= half / 8)
+        return;
+    for (struct engine_link *l = e->dirty.next; l != &e->dirty; l = l->next) {
+        struct engine_chain *c = kt_container_of(l, struct engine_chain, dirty);
+        if (c->fl.active || c->fl.want || c->kept_bytes * n < idle)
+            continue;
+        c->fl.want = true;
+        e->info.self_flushes++;
+        eng_work(e, c);
+    }
+}
+
+void eng_flush_restart(struct engine_chain *c)
+{
+    if (!c->fl.active)
+        return;
+    c->fl.active = false;
+    c->fl.want = true;
+}
+
+static void finish(struct engine *e, struct engine_chain *c)
+{
+    c->fl.active = false;
+    eng_progress(e, c);
+    eng_kept_drop(e, c, c->fl.upto);
+    if (!c->fl.first || c->fl.ticket < c->fl.first)
+        return;
+    if (c->fl.ticket >= c->fl.last) {
+        c->fl.first = 0;
+        eng_list_del(&c->flushing);
+    } else {
+        assert(c->fl.want);
+        c->fl.first = c->fl.ticket + 1;
+        c->fl.since_ms = e->now;
+    }
+    check(e);
+}
+
+static void begin(struct engine *e, struct engine_chain *c)
+{
+    c->fl.want = false;
+    c->fl.active = true;
+    c->fl.sent = c->fl.ok = 0;
+    c->fl.waits = 0;
+    c->fl.due_ms = 0;
+    c->fl.upto = c->max_acked;
+    c->fl.epoch = c->cfg.epoch;
+    c->fl.ticket = c->fl.last;
+    if (eng_list_empty(&c->kept))
+        finish(e, c);
+}
+
+bool eng_flush_send(struct engine *e, struct engine_chain *c,
+                    struct engine_out *out)
+{
+    if (c->fl.want && !c->fl.active && !c->replaying && c->n_serving)
+        begin(e, c);
+    if (!c->fl.active || e->now < c->fl.due_ms)
+        return true;
+    assert(c->fl.epoch == c->cfg.epoch && !c->replaying);
+    for (unsigned i = 0; i < c->n_serving; i++) {
+        if ((c->fl.sent & (1u << i)) || !eng_up(e, c->slot[i]))
+            continue;
+        struct engine_action *a = eng_send(e, out, c->slot[i], c, KT_MSG_FLUSH);
+        if (!a)
+            return false;
+        a->msg.req = ENG_REQ_FLUSH | c->idx;
+        a->msg.u.flush.upto = c->fl.upto;
+        c->fl.sent |= (uint8_t)(1u << i);
+        c->fl.sent_ms = e->now;
+    }
+    return true;
+}
+
+void eng_flush_ok(struct engine *e, struct engine_chain *c,
+                  const struct kt_msg *m)
+{
+    if (!c->fl.active || m->epoch != c->fl.epoch)
+        return;
+    int i = kt_cfg_find(&c->cfg, &m->u.flush.store);
+    if (i < 0 || i >= c->n_serving || m->u.flush.vgen != c->cfg.vgen)
+        return;
+    if (m->u.flush.durable < c->fl.upto) {
+        c->fl.sent &= (uint8_t) ~(1u << i); /* ask again */
+        c->fl.due_ms = e->now + ENG_BACKOFF_MAX_MS;
+        return;
+    }
+    c->fl.ok |= (uint8_t)(1u << i);
+    if (c->fl.ok == (1u << c->n_serving) - 1)
+        finish(e, c);
+    eng_work(e, c);
+}
+
+/* slot refused the FLUSH, or its link is gone: it is asked again. */
+void eng_flush_link(struct engine_chain *c, uint32_t slot)
+{
+    for (unsigned i = 0; i < c->n_serving; i++)
+        if (c->slot[i] == slot && !(c->fl.ok & (1u << i)))
+            c->fl.sent &= (uint8_t) ~(1u << i);
+}
+
+void eng_flush_nak(struct engine *e, struct engine_chain *c, uint32_t slot)
+{
+    eng_flush_link(c, slot);
+    c->fl.due_ms = e->now + ENG_BACKOFF_MAX_MS / 2;
+}
+
+void eng_flush_tick(struct engine *e, struct engine_chain *c)
+{
+    if (!c->fl.active)
+        return;
+    uint64_t wait = kt_min_u64((uint64_t)ENG_WRITE_WAIT_MS
+                                   << (c->fl.waits < 4 ? c->fl.waits : 4),
+                               ENG_WAIT_MAX_MS);
+    if (e->now - c->fl.sent_ms >= wait) {
+        c->fl.sent = c->fl.ok;
+        c->fl.waits++;
+        c->fl.sent_ms = e->now;
+    }
+    eng_work(e, c);
+}
