@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Frames over sockets: transport between processes.
 #
-# Add a source: one more line below. Add a unit test of this room:
-#   unit_tests += tests/unit/test_NAME
-#   tests_unit_test_NAME_SOURCES = tests/unit/test_NAME.c
-# (it links every library of the tree and cmocka by itself).
+# Only framer is pure (tests/style/test-pure.sh).
 
 noinst_LTLIBRARIES += %D%/libktlink.la
-%C%_libktlink_la_SOURCES =
+%C%_libktlink_la_SOURCES = \
+	%D%/framer.c
+
+unit_tests += tests/unit/test_framer
+tests_unit_test_framer_SOURCES = tests/unit/test_framer.c tests/unit/gen_msg.c

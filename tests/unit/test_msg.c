@@ -81,11 +81,15 @@ static void every_message_survives_the_wire(void **state)
 {
     (void)state;
     struct gen g = {42};
+#ifdef __SANITIZE_ADDRESS__
+    int rounds = 300;
+#else
+    int rounds = getenv("KT_VALGRIND") ? 20 : 10000;
+#endif
     for (unsigned type = 0; type < KT_MSG_TYPE_END; type++) {
         if (!gen_knows(type))
             continue;
-        /* Those of a MiB or of hundreds of rows take their time. */
-        for (int i = 0; i < (getenv("KT_VALGRIND") ? 20 : 10000); i++)
+        for (int i = 0; i < rounds; i++)
             there_and_back(&g, (uint8_t)type);
     }
 }
