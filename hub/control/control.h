@@ -266,15 +266,18 @@ struct hub_node {
     struct hub_node_row reg_row;
 };
 
+/* A volume whose configurations a client connection is told. */
+struct hub_bound {
+    uint32_t volume;
+    uint32_t next; /* chain to push next; HUB_NONE: all were */
+};
+
 struct hub_conn {
     uint64_t id; /* 0 = free */
     uint8_t role;
-    uint32_t node; /* replicators that registered; else HUB_NONE */
     struct kt_id peer;
-    uint8_t n_bound; /* clients: volumes whose configurations they get */
-    uint32_t bound[HUB_BOUND_MAX];
-    uint32_t push_volume; /* being pushed in full; HUB_NONE */
-    uint32_t push_chain;  /* next one of it */
+    uint8_t n_bound;
+    struct hub_bound bound[HUB_BOUND_MAX];
 };
 
 struct hub_volume {
@@ -290,10 +293,13 @@ struct hub_volume {
     /* attach, detach or create waiting for an answer */
     uint8_t wait; /* enum hub_wait */
     uint64_t wait_conn, wait_req, wait_ms;
-    bool renewed; /* the holder was heard of since the hub started */
-    struct hub_tomb_row tomb;
-    uint32_t drop_next; /* dropping: next chain to tell about */
-    uint64_t drop_ms;
+    bool found_creating;      /* by a new hub: remove it */
+    uint64_t base_chain;      /* creating: number of its first chain */
+    struct kt_id history;     /* creating */
+    struct hub_tomb_row tomb; /* removing */
+    int done_err;             /* removing: what to answer then */
+    uint8_t done_detail;
+    uint32_t done_a, done_b;
 };
 enum hub_wait {
     HUB_WAIT_NONE,
@@ -390,7 +396,8 @@ struct hub {
     uint32_t n_tombs, next_tomb;
     uint32_t chains_used; /* one past the highest ever used */
     uint32_t volumes_used;
-    uint32_t cursor; /* chain to look at first */
+    uint32_t free_hint; /* no free chain below */
+    uint32_t cursor;    /* chain to look at first */
     uint64_t next_txn;
     uint64_t start_ms, now_ms, wall_s;
     bool broken; /* a commit failed */

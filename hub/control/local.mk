@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The hub's decisions, pure.
-#
-# Add a source: one more line below. Add a unit test of this room:
-#   unit_tests += tests/unit/test_NAME
-#   tests_unit_test_NAME_SOURCES = tests/unit/test_NAME.c
-# (it links every library of the tree and cmocka by itself).
 
 noinst_LTLIBRARIES += %D%/libkthubcontrol.la
-%C%_libkthubcontrol_la_SOURCES =
+%C%_libkthubcontrol_la_SOURCES = \
+	%D%/act.c \
+	%D%/attach.c \
+	%D%/chain.c \
+	%D%/commit.c \
+	%D%/find.c \
+	%D%/hub.c \
+	%D%/live.c \
+	%D%/node.c \
+	%D%/op.c \
+	%D%/place.c \
+	%D%/seal.c \
+	%D%/volume.c

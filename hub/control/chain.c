@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* When a chain needs another configuration, and the turn of each chain.
+ *
+ * Every chain is looked at when something of it or of its members changed,
+ * and once a second. One operation at a time: what else is wanted is seen when
+ * it has ended. */
+#include "hub/control/internal.h"
+
+#define LOOK_MS 1000u
+
+void hub_chain_due(struct hub_chain *c, uint64_t at_ms)
+{
+    if (c->due_ms > at_ms)
+        c->due_ms = at_ms;
+}
+
+void hub_chain_wake(struct hub *h, struct hub_chain *c)
+{
+    c->due_ms = 0;
+    h->out->more = true;
+}
+
+void hub_chains_wake_node(struct hub *h, const struct hub_node *n)
+{
+    for (uint32_t i = 0; i < h->chains_used; i++) {
+        struct hub_chain *c = &h->chains[i];
+        if (c->used && kt_cfg_find(&c->row.cfg, &n->row.store) >= 0)
+            hub_chain_wake(h, c);
+    }
+}
+
+void hub_chains_wake_volume(struct hub *h, const struct hub_volume *v)
+{
+    uint32_t at = v->first_chain;
+
+    for (uint32_t i = 0; i < v->n_chains; i++) {
+        hub_chain_wake(h, &h->chains[at]);
+        at = h->chains[at].next_of_volume;
+    }
+}
+
+/* Once the removal of its volume is on the way to the store, nothing of the
+ * chain may be stored behind it. */
+bool hub_chain_frozen(const struct hub *h, const struct hub_chain *c)
+{
+    const struct hub_volume *v = &h->volumes[c->volume];
+
+    return v->dropping || (v->txn && v->txn_why == HUB_TXN_RM);
+}
+
+bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
+                         unsigned member)
+{
+    const struct kt_member *m = &c->row.cfg.members[member];
+    const struct hub_known *k = &c->known[member];
+    const struct hub_node *n = hub_member_node(h, m);
+
+    if (m->state == KT_M_QUARANTINED || m->state == KT_M_RELEASED)
+        return false;
+    if (!hub_node_live(n) || n->leaving || n->store_err ||
+        n->disk_stall_ms >= HUB_STALL_MS || k->not_before_ms > h->now_ms)
+        return false;
+    return k->holds || n->used < n->size / 100 * HUB_FULL_PERCENT;
+}
+
+/* ---- why ---- */
+
+struct counts {
+    unsigned serving;
+    unsigned good;      /* up, as configured, to be kept */
+    unsigned limbo;     /* not known, suspect, or not connected */
+    unsigned dead;      /* confirmed */
+    unsigned silent;    /* dead unconfirmed, or its disk is stuck */
+    unsigned faulty;    /* store error */
+    unsigned leaving;   /* up, wants to stop */
+    unsigned restarted; /* up with another incarnation */
+};
+
+static struct counts count(const struct hub *h, const struct hub_chain *c)
+{
+    struct counts k = {.serving = kt_cfg_serving(&c->row.cfg)};
+
+    for (unsigned i = 0; i < k.serving; i++) {
+        const struct kt_member *m = &c->row.cfg.members[i];
+        const struct hub_node *n = hub_member_node(h, m);
+        if (!n || n->state == HUB_NODE_DEAD) {
+            if (n && n->confirmed)
+                k.dead++;
+            else
+                k.silent++;
+        } else if (!hub_node_live(n)) {
+            k.limbo++;
+        } else if (n->store_err) {
+            k.faulty++;
+        } else if (n->disk_stall_ms >= HUB_STALL_MS) {
+            k.silent++;
+        } else if (n->leaving) {
+            k.leaving++;
+        } else {
+            k.good++;
+            k.restarted += n->row.incarnation != m->incarnation;
+        }
+    }
+    return k;
+}
+
+static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
+                            const struct counts *k)
+{
+    unsigned rest = k->good + k->limbo + k->leaving;
+    unsigned min = kt_max_u64(1, c->row.cfg.min_write) & 0xff;
+    uint32_t why = 0;
+
+    if (k->restarted)
+        why |= HUB_WHY_RESTARTED;
+    /* The last one is never evicted: it is LAST (decision 9). */
+    if (k->dead && rest + k->faulty + k->silent >= 1)
+        why |= HUB_WHY_DEAD;
+    /* A5: the limits bind only what nobody confirmed. */
+    if (k->silent && rest >= min &&
+        (!c->evicted_ms || h->now_ms - c->evicted_ms >= HUB_EVICT_MS))
+        why |= HUB_WHY_DEAD;
+    if (k->faulty && k->good + k->leaving >= 1)
+        why |= HUB_WHY_FAULTY;
+    if (k->leaving && k->good >= min)
+        why |= HUB_WHY_LEAVE;
+    return why;
+}
+
+static uint32_t why_syncing(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    int i = kt_cfg_syncing(cfg);
+
+    if (i >= 0) {
+        const struct kt_member *m = &cfg->members[i];
+        const struct hub_node *n = hub_member_node(h, m);
+        if (!n || n->state == HUB_NODE_DEAD || n->store_err || n->leaving ||
+            c->sync_failed)
+            return HUB_WHY_SYNC_FAILED;
+        if (hub_node_live(n) && n->row.incarnation != m->incarnation)
+            return HUB_WHY_SYNC_FAILED;
+        return c->synced ? HUB_WHY_SYNCED : 0;
+    }
+    if (kt_cfg_serving(cfg) >= cfg->want_r)
+        return 0;
+    for (unsigned j = kt_cfg_serving(cfg); j < cfg->n_members; j++) {
+        if (hub_chain_candidate(h, c, j))
+            return HUB_WHY_SYNC;
+    }
+    return 0;
+}
+
+uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    const struct hub_attachment *att = &h->volumes[c->volume].row.att;
+
+    if (cfg->phase != KT_PHASE_ACTIVE || c->row.prepare > cfg->epoch)
+        return HUB_WHY_PREPARE; /* B4: never abandoned */
+
+    struct counts k = count(h, c);
+    uint32_t why = why_serving(h, c, &k);
+    if (cfg->token != att->token || !kt_id_eq(&cfg->client, &att->client))
+        why |= HUB_WHY_WRITER;
+    if (k.good + k.leaving > k.restarted)
+        why |= why_syncing(h, c);
+    return why;
+}
+
+bool hub_node_leaves(const struct hub *h, const struct hub_node *n)
+{
+    for (uint32_t i = 0; i < h->chains_used; i++) {
+        const struct hub_chain *c = &h->chains[i];
+        if (!c->used || hub_chain_frozen(h, c))
+            continue;
+        int at = kt_cfg_find(&c->row.cfg, &n->row.store);
+        if (at < 0 || (unsigned)at >= kt_cfg_serving(&c->row.cfg))
+            continue;
+        if (c->op.phase != HUB_OP_NONE || (hub_chain_why(h, c) & HUB_WHY_LEAVE))
+            return true;
+    }
+    return false;
+}
+
+/* ---- turns ---- */
+
+void hub_chain_run(struct hub *h, struct hub_chain *c)
+{
+    if (!c->used || hub_chain_frozen(h, c))
+        return;
+    if (hub_room(h) < HUB_CHAIN_ROOM) {
+        hub_chain_wake(h, c);
+        return;
+    }
+    c->due_ms = h->now_ms + LOOK_MS;
+    if (c->op.phase == HUB_OP_NONE) {
+        uint32_t why = hub_chain_why(h, c);
+        if (why)
+            hub_op_start(h, c, why);
+    }
+    if (c->op.phase == HUB_OP_NONE)
+        hub_activate_resend(h, c);
+    else
+        hub_op_run(h, c);
+}
+
+void hub_chains_tick(struct hub *h)
+{
+    uint32_t n = h->chains_used;
+
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t at = (h->cursor + i) % n;
+        struct hub_chain *c = &h->chains[at];
+        if (!c->used || c->due_ms > h->now_ms)
+            continue;
+        if (hub_room(h) < HUB_CHAIN_ROOM) {
+            h->cursor = at; /* this one is first in the next step */
+            h->out->more = true;
+            return;
+        }
+        hub_chain_run(h, c);
+    }
+}
+
+void hub_chain_registered(struct hub *h, struct hub_chain *c,
+                          const struct hub_node *n)
+{
+    int i = kt_cfg_find(&c->row.cfg, &n->row.store);
+
+    if (i < 0 || hub_chain_frozen(h, c))
+        return;
+    struct hub_sealed *s = &c->op.m[i];
+    const struct kt_member *m = &c->row.cfg.members[i];
+    switch (c->op.phase) {
+    case HUB_OP_NONE:
+        if (m->incarnation == n->row.incarnation &&
+            (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
+            c->act_pending |= (uint8_t)(1u << i);
+            c->act_ms = 0;
+        }
+        break;
+    case HUB_OP_SEAL:
+        if (s->ok && s->incarnation != n->row.incarnation)
+            *s = (struct hub_sealed){.left_out = s->left_out};
+        c->op.sent_ms = 0;
+        break;
+    case HUB_OP_EQ:
+        c->op.sent_ms = 0;
+        break;
+    default:
+        break;
+    }
+    hub_chain_wake(h, c);
+}
+
+void hub_chain_sync_fin(struct hub *h, const struct hub_node *from,
+                        const struct kt_msg *m)
+{
+    struct hub_chain *c = hub_chain_of(h, m->chain);
+
+    if (!c || hub_chain_frozen(h, c) || m->epoch != c->row.cfg.epoch)
+        return;
+    const struct kt_cfg *cfg = &c->row.cfg;
+    int src = kt_cfg_find(cfg, &from->row.store);
+    int dst = kt_cfg_find(cfg, &m->u.sync_fin.store);
+    /* B17: the source says it, and names the target's incarnation. */
+    if (src < 0 || cfg->members[src].state != KT_M_SERVING || dst < 0 ||
+        dst != kt_cfg_syncing(cfg) ||
+        m->u.sync_fin.incarnation != cfg->members[dst].incarnation)
+        return;
+    if (m->u.sync_fin.err) {
+        c->sync_failed = true;
+    } else {
+        c->synced = true;
+        c->known[dst].applied = m->u.sync_fin.applied;
+        c->known[dst].holds = true;
+    }
+    hub_chain_run(h, c);
+}
+
+void hub_chain_act_ok(struct hub *h, const struct hub_node *from,
+                      const struct kt_msg *m)
+{
+    struct hub_chain *c = hub_chain_of(h, m->chain);
+
+    if (!c || m->epoch != c->row.cfg.epoch)
+        return;
+    int i = kt_cfg_find(&c->row.cfg, &from->row.store);
+    if (i >= 0)
+        c->act_pending &= (uint8_t) ~(1u << i);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* P4, the commit point, and P5, telling everybody.
+ *
+ * The next configuration is built from what was sealed and equalized; when
+ * its row is stored it is true, and only then anyone hears of it (I5). */
+#include "hub/control/internal.h"
+
+/* Bits of the members that will serve: the donor and every target that
+ * answered, without those that should not if others remain. */
+static unsigned serving_set(const struct hub *h, const struct hub_chain *c)
+{
+    unsigned all = 0, dropped = hub_seal_dropped(h, c);
+
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+        if (c->op.m[i].done && ((int)i == c->op.donor || c->op.m[i].target))
+            all |= 1u << i;
+    }
+    assert(all != 0);
+    return all & ~dropped ? all & ~dropped : all;
+}
+
+/* Still in step with its resync, or the best one to begin with; -1 none. */
+static int choose_syncing(const struct hub *h, const struct hub_chain *c,
+                          unsigned serving)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    int best = -1, now = kt_cfg_syncing(cfg);
+
+    if (hub_bits(serving) >= cfg->want_r)
+        return -1;
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        const struct hub_sealed *s = &c->op.m[i];
+        const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
+        if (serving & 1u << i || !s->ok || s->foreign || s->left_out ||
+            !hub_chain_candidate(h, c, i) ||
+            n->row.incarnation != s->incarnation)
+            continue;
+        /* B8: what it has copied survives if its incarnation stands. */
+        if ((int)i == now && !c->sync_failed &&
+            s->incarnation == cfg->members[i].incarnation)
+            return (int)i;
+        if (best < 0 || kt_rid_cmp(s->applied, c->op.m[best].applied) > 0)
+            best = (int)i;
+    }
+    return best;
+}
+
+static unsigned other_state(const struct hub *h, const struct hub_chain *c,
+                            unsigned i)
+{
+    const struct kt_member *m = &c->row.cfg.members[i];
+    const struct hub_node *n = hub_member_node(h, m);
+
+    if (m->state == KT_M_QUARANTINED || m->state == KT_M_RELEASED)
+        return m->state;
+    if (c->op.m[i].foreign)
+        return KT_M_QUARANTINED;
+    if (n && n->store_err)
+        return KT_M_FAULTY;
+    return hub_node_live(n) ? KT_M_WAITING : KT_M_OFFLINE;
+}
+
+static void add_member(const struct hub *h, const struct hub_chain *c,
+                       struct kt_cfg *next, unsigned i, unsigned state)
+{
+    struct kt_member *m = &next->members[next->n_members++];
+    const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
+
+    *m = c->row.cfg.members[i];
+    m->state = (uint8_t)state;
+    if (n)
+        m->node = n->row.node;
+    if (c->op.m[i].ok)
+        m->incarnation = c->op.m[i].incarnation;
+    if (state == KT_M_SERVING) {
+        next->last[next->n_last].store = m->store;
+        next->last[next->n_last++].incarnation = m->incarnation;
+    }
+}
+
+static void build_members(const struct hub *h, const struct hub_chain *c,
+                          struct kt_cfg *next)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    const struct hub_attachment *att = &h->volumes[c->volume].row.att;
+    unsigned serving = serving_set(h, c), put = 0;
+    int syncing = choose_syncing(h, c, serving);
+
+    next->n_members = next->n_last = 0;
+    /* The writer's own node first: any order is legal after EQ (I9). */
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        if (serving & 1u << i && !put && att->token &&
+            hub_same(cfg->members[i].node.name, att->node)) {
+            add_member(h, c, next, i, KT_M_SERVING);
+            put |= 1u << i;
+        }
+    }
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        if (serving & 1u << i && !(put & 1u << i)) {
+            add_member(h, c, next, i, KT_M_SERVING);
+            put |= 1u << i;
+        }
+    }
+    if (syncing >= 0) {
+        add_member(h, c, next, (unsigned)syncing, KT_M_SYNCING);
+        put |= 1u << syncing;
+    }
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        if (!(put & 1u << i))
+            add_member(h, c, next, i, other_state(h, c, i));
+    }
+}
+
+void hub_commit(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+    const struct hub_volume *v = &h->volumes[c->volume];
+    struct kt_cfg *next = &op->next.cfg;
+
+    assert(op->phase == HUB_OP_EQ);
+    op->next = c->row;
+    op->next.prepare = 0;
+    next->phase = KT_PHASE_ACTIVE;
+    next->epoch = next->last_epoch = op->epoch;
+    next->client = v->row.att.client;
+    next->token = v->row.att.token;
+    if (!hub_seal_tally(h, c).cont) {
+        next->vgen++; /* I15 */
+        struct hub_action *a = hub_note(h, HUB_N_VGEN);
+        a->chain = next->chain;
+        a->a = next->vgen;
+    }
+    build_members(h, c, next);
+    assert(kt_cfg_invalid(next) == NULL);
+    assert(next->epoch > c->row.cfg.epoch);
+
+    op->phase = HUB_OP_COMMIT;
+    struct hub_action *a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
+    op->txn = a->txn;
+    hub_row_add(a, HUB_ROW_CHAIN)->u.chain = &op->next;
+}
+
+/* ---- P5 ---- */
+
+static void activate(struct hub *h, const struct hub_chain *c, unsigned i)
+{
+    const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
+
+    if (!n || !n->conn)
+        return;
+    struct kt_msg *m = hub_send(h, n->conn, KT_MSG_ACTIVATE);
+    m->chain = c->row.cfg.chain;
+    m->epoch = c->row.cfg.epoch;
+    m->cfg = &c->row.cfg;
+}
+
+static void notes(struct hub *h, const struct hub_chain *c,
+                  const struct kt_cfg *old)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    struct hub_action *a = hub_note(h, HUB_N_ACTIVE);
+
+    a->chain = cfg->chain;
+    a->a = cfg->epoch;
+    a->b = kt_cfg_serving(cfg);
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        int was = kt_cfg_find(old, &cfg->members[i].store);
+        const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
+        if (cfg->members[i].state != KT_M_QUARANTINED || was < 0 ||
+            old->members[was].state == KT_M_QUARANTINED)
+            continue;
+        a = hub_note(h, HUB_N_QUARANTINED);
+        a->chain = cfg->chain;
+        a->node = n ? hub_node_index(h, n) : HUB_NONE;
+    }
+}
+
+/* Carries what is known of each member over to its new place. */
+static void reorder_known(struct hub_chain *c, const struct kt_cfg *cfg)
+{
+    struct hub_known old[KT_MEMBERS_MAX];
+
+    memcpy(old, c->known, sizeof(old));
+    memset(c->known, 0, sizeof(c->known));
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        for (unsigned j = 0; j < KT_MEMBERS_MAX; j++) {
+            if (kt_id_eq(&old[j].store, &cfg->members[i].store))
+                c->known[i] = old[j];
+        }
+        c->known[i].store = cfg->members[i].store;
+    }
+}
+
+static bool evicted_silent(const struct hub *h, const struct kt_cfg *old,
+                           const struct kt_cfg *cfg)
+{
+    for (unsigned i = 0; i < kt_cfg_serving(old); i++) {
+        const struct hub_node *n = hub_member_node(h, &old->members[i]);
+        int now = kt_cfg_find(cfg, &old->members[i].store);
+        if (now >= 0 && cfg->members[now].state == KT_M_SERVING)
+            continue;
+        if (n && !n->confirmed && !n->leaving && !n->store_err)
+            return true;
+    }
+    return false;
+}
+
+void hub_commit_stored(struct hub *h, struct hub_chain *c)
+{
+    const struct kt_cfg old = c->row.cfg;
+    const struct kt_cfg *cfg = &c->row.cfg;
+
+    c->row = c->op.next;
+    memset(&c->op, 0, sizeof(c->op));
+    c->synced = c->sync_failed = false;
+    reorder_known(c, cfg);
+    if (evicted_silent(h, &old, cfg))
+        c->evicted_ms = h->now_ms;
+    notes(h, c, &old);
+    c->act_pending = 0;
+    c->act_ms = h->now_ms + HUB_ACT_RESEND_MS;
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        if (cfg->members[i].state == KT_M_SERVING ||
+            cfg->members[i].state == KT_M_SYNCING)
+            c->act_pending |= (uint8_t)(1u << i);
+        activate(h, c, i);
+    }
+    hub_push_chain(h, c);
+    hub_volume_progress(h, &h->volumes[c->volume]);
+}
+
+void hub_activate_resend(struct hub *h, struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+
+    if (!c->act_pending || cfg->phase != KT_PHASE_ACTIVE)
+        return;
+    if (h->now_ms < c->act_ms) {
+        hub_chain_due(c, c->act_ms);
+        return;
+    }
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
+        if (!(c->act_pending & 1u << i))
+            continue;
+        if (n && n->row.incarnation == cfg->members[i].incarnation)
+            activate(h, c, i);
+        else
+            c->act_pending &= (uint8_t) ~(1u << i);
+    }
+    c->act_ms = h->now_ms + HUB_ACT_RESEND_MS;
+    hub_chain_due(c, c->act_ms);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the files of the control core share. */
+#ifndef KT_HUB_CONTROL_INTERNAL_H
+#define KT_HUB_CONTROL_INTERNAL_H
+
+#include <string.h>
+
+#include "hub/control/control.h"
+
+#define HUB_NEVER UINT64_MAX
+/* The most actions one look at a chain may need: rows, SEALs or ACTIVATEs to
+ * its members, notes, and clients to be told. */
+#define HUB_CHAIN_ROOM 40u
+
+static inline bool hub_same(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+static inline unsigned hub_bits(unsigned set)
+{
+    unsigned n = 0;
+
+    for (; set; set &= set - 1)
+        n++;
+    return n;
+}
+
+/* Owner of a txn, in its low bits: kind 3, index 17. */
+enum hub_owner { HUB_OWNER_NODE = 1, HUB_OWNER_VOLUME, HUB_OWNER_CHAIN };
+
+/* Why a volume's row changes. */
+enum {
+    HUB_TXN_CREATE = 1,
+    HUB_TXN_READY,
+    HUB_TXN_RM,
+    HUB_TXN_ATTACH,
+    HUB_TXN_DETACH
+};
+
+/* ---- act.c: actions and texts ---- */
+uint32_t hub_room(const struct hub *h);
+struct hub_action *hub_act(struct hub *h, unsigned type);
+/* A message to fill in; m.type is set. */
+struct kt_msg *hub_send(struct hub *h, uint64_t conn, unsigned type);
+void hub_close(struct hub *h, uint64_t conn);
+struct hub_action *hub_store(struct hub *h, enum hub_owner owner,
+                             uint32_t index);
+struct hub_row *hub_row_add(struct hub_action *a, unsigned kind);
+struct hub_action *hub_note(struct hub *h, unsigned note);
+
+struct hub_text {
+    char *p;
+    size_t left; /* with room for the NUL */
+};
+struct hub_text hub_text(char *buf, size_t size);
+void hub_text_add(struct hub_text *t, const char *s);
+void hub_text_num(struct hub_text *t, uint64_t n);
+void hub_text_time(struct hub_text *t, uint64_t epoch_s);
+/* ERROR to conn; the text is completed by the caller. */
+struct hub_text hub_error(struct hub *h, uint64_t conn, uint64_t req, int err);
+
+/* ---- find.c ---- */
+uint32_t hub_node_index(const struct hub *h, const struct hub_node *n);
+uint32_t hub_volume_index(const struct hub *h, const struct hub_volume *v);
+uint32_t hub_chain_index(const struct hub *h, const struct hub_chain *c);
+struct hub_conn *hub_conn_of(const struct hub *h, uint64_t conn);
+/* The registered node that owns this connection, or NULL. */
+struct hub_node *hub_conn_node(const struct hub *h, uint64_t conn);
+struct hub_volume *hub_volume_of(const struct hub *h, const struct kt_id *id);
+bool hub_tombed(const struct hub *h, const struct kt_id *volume);
+void hub_tomb_put(struct hub *h, const struct hub_tomb_row *r);
+struct hub_chain *hub_chain_new(struct hub *h, const struct hub_chain_row *r,
+                                uint32_t volume);
+void hub_chain_free(struct hub *h, struct hub_chain *c);
+uint32_t hub_chains_free(const struct hub *h);
+/* The node that holds member i, or NULL. */
+struct hub_node *hub_member_node(const struct hub *h,
+                                 const struct kt_member *m);
+/* Up, connected and registered. */
+bool hub_node_live(const struct hub_node *n);
+
+/* ---- node.c, live.c ---- */
+void hub_register(struct hub *h, const struct hub_event *ev);
+void hub_register_stored(struct hub *h, struct hub_node *n);
+void hub_node_conn_down(struct hub *h, uint64_t conn);
+void hub_node_probed(struct hub *h, uint32_t node, int err);
+void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m);
+void hub_nodes_tick(struct hub *h);
+void hub_node_up(struct hub *h, struct hub_node *n);
+
+/* ---- chain.c ---- */
+/* Look at it in this step or the next; sets out->more. */
+void hub_chain_wake(struct hub *h, struct hub_chain *c);
+void hub_chains_wake_node(struct hub *h, const struct hub_node *n);
+void hub_chains_wake_volume(struct hub *h, const struct hub_volume *v);
+void hub_chain_due(struct hub_chain *c, uint64_t at_ms);
+uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c);
+bool hub_chain_frozen(const struct hub *h, const struct hub_chain *c);
+bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
+                         unsigned member);
+/* More waits for this node's copy than it may hold back. */
+bool hub_node_leaves(const struct hub *h, const struct hub_node *n);
+void hub_chain_run(struct hub *h, struct hub_chain *c);
+void hub_chains_tick(struct hub *h);
+void hub_chain_sync_fin(struct hub *h, const struct hub_node *from,
+                        const struct kt_msg *m);
+void hub_chain_act_ok(struct hub *h, const struct hub_node *from,
+                      const struct kt_msg *m);
+/* The node registered: with another incarnation, or with its old one. */
+void hub_chain_registered(struct hub *h, struct hub_chain *c,
+                          const struct hub_node *n);
+
+/* ---- op.c: P1 to P3 ---- */
+void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why);
+void hub_op_again(struct hub *h, struct hub_chain *c);
+void hub_op_run(struct hub *h, struct hub_chain *c);
+void hub_op_stored(struct hub *h, struct hub_chain *c);
+void hub_op_sealed(struct hub *h, const struct hub_node *from,
+                   const struct kt_msg *m);
+void hub_op_refused(struct hub *h, const struct kt_msg *m);
+void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
+                  const struct kt_msg *m);
+bool hub_op_in_last(const struct hub_chain *c, unsigned member);
+
+/* ---- seal.c: what the answers to SEAL mean ---- */
+struct hub_tally {
+    unsigned n_last; /* size of the last set */
+    unsigned ok;     /* of it: answered, usable */
+    bool required;   /* all that must be waited for have answered */
+    bool cont;       /* one of ok has continuity */
+};
+struct hub_tally hub_seal_tally(const struct hub *h, struct hub_chain *c);
+/* May the operation go on? Sets due when time decides. */
+bool hub_seal_done(struct hub *h, struct hub_chain *c);
+/* A member of the last set whose history may be used in this operation. */
+bool hub_seal_usable(const struct hub_chain *c, unsigned member);
+int hub_seal_donor(const struct hub *h, const struct hub_chain *c);
+/* Members that should not serve although sealed: broken store, or leaving
+ * and enough others. Bits. */
+unsigned hub_seal_dropped(const struct hub *h, const struct hub_chain *c);
+bool hub_seal_synced(const struct hub *h, const struct hub_chain *c,
+                     unsigned member);
+
+/* ---- commit.c: P4 and P5 ---- */
+void hub_commit(struct hub *h, struct hub_chain *c);
+void hub_commit_stored(struct hub *h, struct hub_chain *c);
+void hub_activate_resend(struct hub *h, struct hub_chain *c);
+
+/* ---- volume.c ---- */
+void hub_admin(struct hub *h, const struct hub_event *ev);
+void hub_volume_stored(struct hub *h, struct hub_volume *v);
+void hub_volume_progress(struct hub *h, struct hub_volume *v);
+void hub_volumes_tick(struct hub *h);
+/* Starts a row change; pend is what row shall become. */
+struct hub_action *hub_volume_change(struct hub *h, struct hub_volume *v,
+                                     unsigned why);
+
+/* ---- attach.c ---- */
+void hub_client_msg(struct hub *h, struct hub_conn *c, const struct kt_msg *m);
+void hub_attach_stored(struct hub *h, struct hub_volume *v, unsigned why);
+void hub_attach_progress(struct hub *h, struct hub_volume *v);
+void hub_client_conn_down(struct hub *h, uint64_t conn);
+/* A configuration was committed: tell the clients of the volume. */
+void hub_push_chain(struct hub *h, const struct hub_chain *c);
+/* Pushes what is left to push, as far as there is room. */
+void hub_push_run(struct hub *h);
+void hub_unbind_volume(struct hub *h, uint32_t volume);
+
+/* ---- place.c ---- */
+/* Nodes fit to hold a new copy. */
+unsigned hub_place_fit(const struct hub *h);
+/* n distinct node indexes for a chain, best first. Returns how many. */
+unsigned hub_place(const struct hub *h, uint64_t chain, unsigned n,
+                   uint32_t ret_nodes[HUB_REPLICAS_MAX]);
+
+#endif

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One change of a chain, P1 to P3:
+ *
+ *   PREPARE  the epoch e' is made durable, so that no later hub reuses it.
+ *   SEAL     every connected member promises e' and tells what it has.
+ *   EQ       the donor makes the others' history equal to its own, durably.
+ *   COMMIT   the ACTIVE row of e' is made durable: commit.c.
+ *
+ * Every failure, a wrong answer or a restart among those that take part ends
+ * in hub_op_again: the same at a higher epoch (B2, B4). */
+#include "hub/control/internal.h"
+
+static void prepare(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+
+    op->phase = HUB_OP_PREPARE;
+    op->next = c->row;
+    op->next.prepare = op->epoch;
+    struct hub_action *a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
+    op->txn = a->txn;
+    hub_row_add(a, HUB_ROW_CHAIN)->u.chain = &op->next;
+}
+
+/* C9: nobody of the last set is in service. */
+static bool is_cold(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+
+    if (cfg->last_epoch == 0)
+        return false;
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
+        if (hub_op_in_last(c, i) && hub_node_live(n) &&
+            n->row.incarnation == cfg->members[i].incarnation)
+            return false;
+    }
+    return true;
+}
+
+static void set_epoch(struct hub_chain *c)
+{
+    uint64_t e = kt_max_u64(c->row.cfg.epoch, c->row.prepare);
+
+    c->op.epoch = kt_max_u64(kt_max_u64(e, c->heard), c->op.epoch) + 1;
+}
+
+void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
+{
+    assert(c->op.phase == HUB_OP_NONE && why);
+    int syncing = kt_cfg_syncing(&c->row.cfg);
+
+    memset(&c->op, 0, sizeof(c->op));
+    c->op.donor = -1;
+    c->op.why = why;
+    c->op.cold = is_cold(h, c);
+    set_epoch(c);
+    if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
+        c->known[syncing].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
+    struct hub_action *a = hub_note(h, HUB_N_OP_START);
+    a->chain = c->row.cfg.chain;
+    a->a = c->op.epoch;
+    a->b = why;
+    prepare(h, c);
+}
+
+void hub_op_again(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+    bool out[KT_MEMBERS_MAX];
+
+    assert(op->phase == HUB_OP_SEAL || op->phase == HUB_OP_EQ);
+    struct hub_action *a = hub_note(h, HUB_N_OP_AGAIN);
+    a->chain = c->row.cfg.chain;
+    a->a = op->epoch;
+    a->b = op->phase;
+    for (unsigned i = 0; i < KT_MEMBERS_MAX; i++)
+        out[i] = op->m[i].left_out;
+    memset(op->m, 0, sizeof(op->m));
+    for (unsigned i = 0; i < KT_MEMBERS_MAX; i++)
+        op->m[i].left_out = out[i];
+    op->donor = -1;
+    op->sealed_ms = 0;
+    op->cold = is_cold(h, c);
+    op->tries++;
+    if (op->tries > 1)
+        op->not_before_ms = h->now_ms + kt_min_u64(100ull * op->tries, 2000);
+    set_epoch(c);
+    prepare(h, c);
+}
+
+/* ---- P2 ---- */
+
+static void send_seals(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+
+    if (op->sent_ms && h->now_ms - op->sent_ms < HUB_SEAL_RESEND_MS)
+        return;
+    op->sent_ms = h->now_ms;
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+        const struct kt_member *mb = &c->row.cfg.members[i];
+        const struct hub_node *n = hub_member_node(h, mb);
+        if (op->m[i].ok || !n || !n->conn || mb->state == KT_M_RELEASED ||
+            mb->state == KT_M_QUARANTINED)
+            continue;
+        struct kt_msg *m = hub_send(h, n->conn, KT_MSG_SEAL);
+        m->chain = c->row.cfg.chain;
+        m->epoch = op->epoch;
+    }
+}
+
+void hub_op_sealed(struct hub *h, const struct hub_node *from,
+                   const struct kt_msg *m)
+{
+    struct hub_chain *c = hub_chain_of(h, m->chain);
+
+    if (!c || hub_chain_frozen(h, c))
+        return;
+    struct hub_op *op = &c->op;
+    const struct kt_cfg *cfg = &c->row.cfg;
+    int i = kt_cfg_find(cfg, &m->u.seal_ok.store);
+    c->heard = kt_max_u64(c->heard, m->u.seal_ok.promised);
+    if (op->phase != HUB_OP_SEAL || m->epoch != op->epoch || i < 0 ||
+        !kt_id_eq(&from->row.store, &m->u.seal_ok.store) ||
+        from->row.incarnation != m->u.seal_ok.incarnation)
+        return;
+
+    struct hub_sealed *s = &op->m[i];
+    s->ok = true;
+    s->incarnation = m->u.seal_ok.incarnation;
+    s->cont_base = m->u.seal_ok.cont_base;
+    s->last_epoch = m->u.seal_ok.last_epoch;
+    s->applied = m->u.seal_ok.applied;
+    s->acked = m->u.seal_ok.acked;
+    /* A copy of another history is never merged, and never deleted. */
+    s->foreign =
+        s->last_epoch > 0 && !kt_id_eq(&m->u.seal_ok.history, &cfg->history);
+    c->known[i].applied = s->applied;
+    c->known[i].holds = s->last_epoch > 0 || s->applied.seq > 0;
+    if (!op->sealed_ms && hub_op_in_last(c, (unsigned)i))
+        op->sealed_ms = h->now_ms;
+    hub_chain_run(h, c);
+}
+
+void hub_op_refused(struct hub *h, const struct kt_msg *m)
+{
+    struct hub_chain *c = hub_chain_of(h, m->chain);
+
+    if (!c || hub_chain_frozen(h, c))
+        return;
+    c->heard = kt_max_u64(c->heard, m->u.seal_ok.promised);
+    if (c->op.phase != HUB_OP_SEAL || c->heard < c->op.epoch ||
+        m->epoch != c->op.epoch)
+        return;
+    hub_op_again(h, c);
+    hub_chain_run(h, c);
+}
+
+/* ---- P3 ---- */
+
+static void choose_targets(const struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+    const struct kt_cfg *cfg = &c->row.cfg;
+    struct kt_rid at = op->m[op->donor].applied;
+    unsigned dropped = hub_seal_dropped(h, c);
+    uint64_t lag = 0;
+
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        struct hub_sealed *s = &op->m[i];
+        s->done = false;
+        s->target = (int)i != op->donor && !(dropped & 1u << i) &&
+                    (hub_seal_usable(c, i) || hub_seal_synced(h, c, i)) &&
+                    /* EQDATA only appends (B1). */
+                    kt_rid_cmp(s->applied, at) <= 0 && s->applied.seq <= at.seq;
+        if (s->target)
+            lag = kt_max_u64(lag, at.seq - s->applied.seq);
+    }
+    op->limit_ms = kt_min_u64(HUB_EQ_MS + lag, HUB_EQ_MAX_MS);
+}
+
+static void send_eq(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+    const struct kt_cfg *cfg = &c->row.cfg;
+    const struct hub_sealed *d = &op->m[op->donor];
+    const struct hub_node *n = hub_member_node(h, &cfg->members[op->donor]);
+    uint8_t k = 0;
+
+    if (op->sent_ms && h->now_ms - op->sent_ms < HUB_EQ_RESEND_MS)
+        return;
+    op->sent_ms = h->now_ms;
+    if (!n || !n->conn)
+        return;
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        const struct hub_node *t = hub_member_node(h, &cfg->members[i]);
+        if (!op->m[i].target)
+            continue;
+        op->targets[k].store = cfg->members[i].store;
+        op->targets[k].incarnation = op->m[i].incarnation;
+        op->targets[k].applied = op->m[i].applied;
+        op->targets[k].node = t ? t->row.node : cfg->members[i].node;
+        k++;
+    }
+    struct kt_msg *m = hub_send(h, n->conn, KT_MSG_EQ);
+    m->chain = cfg->chain;
+    m->epoch = op->epoch;
+    m->u.eq.incarnation = d->incarnation;
+    m->u.eq.applied = d->applied;
+    m->u.eq.n = k;
+    m->u.eq.targets = op->targets;
+}
+
+/* Member i spoiled the operation: shall the next try do without it? Never
+ * below min_write, and never without continuity if it has it (B4), unless its
+ * store is broken. */
+static void leave_out(const struct hub *h, struct hub_chain *c, unsigned i)
+{
+    const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
+    unsigned rest = 0;
+    bool cont = false;
+
+    if (!hub_op_in_last(c, i)) {
+        c->op.m[i].left_out = true;
+        c->known[i].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
+        return;
+    }
+    for (unsigned j = 0; j < c->row.cfg.n_members; j++) {
+        if (j != i && hub_seal_usable(c, j)) {
+            rest++;
+            cont = cont || c->op.m[j].cont;
+        }
+    }
+    if (rest < c->row.cfg.min_write)
+        return;
+    if (cont || !c->op.m[i].cont || (n && n->store_err))
+        c->op.m[i].left_out = true;
+}
+
+static void eq_failed(struct hub *h, struct hub_chain *c, unsigned member)
+{
+    leave_out(h, c, member);
+    hub_op_again(h, c);
+    hub_chain_run(h, c);
+}
+
+void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
+                  const struct kt_msg *m)
+{
+    struct hub_chain *c = hub_chain_of(h, m->chain);
+
+    if (!c || hub_chain_frozen(h, c) || c->op.phase != HUB_OP_EQ ||
+        m->epoch != c->op.epoch)
+        return;
+    struct hub_op *op = &c->op;
+    int i = kt_cfg_find(&c->row.cfg, &m->u.eq_ok.store);
+    if (i < 0 || !kt_id_eq(&from->row.store, &m->u.eq_ok.store) ||
+        !(op->m[i].target || op->donor == i))
+        return;
+    /* B2: only what was sealed counts, and all of it. */
+    if (m->u.eq_ok.err || m->u.eq_ok.incarnation != op->m[i].incarnation ||
+        !kt_rid_eq(m->u.eq_ok.applied, op->m[op->donor].applied)) {
+        eq_failed(h, c, (unsigned)i);
+        return;
+    }
+    op->m[i].done = true;
+    c->known[i].applied = m->u.eq_ok.applied;
+    hub_chain_run(h, c);
+}
+
+static bool eq_done(const struct hub_chain *c)
+{
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+        if ((c->op.m[i].target || c->op.donor == (int)i) && !c->op.m[i].done)
+            return false;
+    }
+    return true;
+}
+
+/* Time is up: the donor is to blame while it has not answered itself. */
+static void eq_late(struct hub *h, struct hub_chain *c)
+{
+    if (!c->op.m[c->op.donor].done) {
+        leave_out(h, c, (unsigned)c->op.donor);
+    } else {
+        for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+            if (c->op.m[i].target && !c->op.m[i].done)
+                leave_out(h, c, i);
+        }
+    }
+    hub_op_again(h, c);
+}
+
+/* A member that takes part died, or was started again: what was sealed is not
+ * what runs now (B2). */
+static bool eq_broken(const struct hub *h, const struct hub_chain *c)
+{
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+        const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
+        if (!c->op.m[i].target && c->op.donor != (int)i)
+            continue;
+        if (!n || n->row.incarnation != c->op.m[i].incarnation ||
+            (n->state == HUB_NODE_DEAD && !c->op.m[i].done))
+            return true;
+    }
+    return false;
+}
+
+/* ---- the turn of an operation ---- */
+
+static void seal_turn(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+
+    if (op->not_before_ms > h->now_ms) {
+        hub_chain_due(c, op->not_before_ms);
+        return;
+    }
+    send_seals(h, c);
+    hub_chain_due(c, op->sent_ms + HUB_SEAL_RESEND_MS);
+    if (!op->sealed_ms && !op->down_said &&
+        h->now_ms - op->since_ms >= HUB_SEAL_MS) {
+        op->down_said = true;
+        hub_note(h, HUB_N_DOWN)->chain = c->row.cfg.chain;
+    }
+    if (!hub_seal_done(h, c))
+        return;
+    op->donor = hub_seal_donor(h, c);
+    assert(op->donor >= 0);
+    choose_targets(h, c);
+    op->phase = HUB_OP_EQ;
+    op->since_ms = h->now_ms;
+    op->sent_ms = 0;
+}
+
+void hub_op_run(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+
+    if (op->phase == HUB_OP_SEAL)
+        seal_turn(h, c);
+    if (op->phase != HUB_OP_EQ)
+        return;
+    if (eq_broken(h, c)) {
+        hub_op_again(h, c);
+    } else if (eq_done(c)) {
+        hub_commit(h, c);
+    } else if (h->now_ms - op->since_ms >= op->limit_ms) {
+        eq_late(h, c);
+    } else {
+        send_eq(h, c);
+        hub_chain_due(c, op->sent_ms + HUB_EQ_RESEND_MS);
+        hub_chain_due(c, op->since_ms + op->limit_ms);
+    }
+}
+
+void hub_op_stored(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+
+    if (op->phase == HUB_OP_PREPARE) {
+        c->row.prepare = op->epoch;
+        op->phase = HUB_OP_SEAL;
+        op->since_ms = h->now_ms;
+        op->sent_ms = 0;
+        op->sealed_ms = 0;
+    } else {
+        assert(op->phase == HUB_OP_COMMIT);
+        hub_commit_stored(h, c);
+    }
+    hub_chain_run(h, c);
+}
