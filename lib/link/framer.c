@@ -68,13 +68,6 @@ static int head_done(struct kt_framer *f)
     return 0;
 }
 
-static bool has_sums(uint8_t type)
-{
-    return type == KT_MSG_WRITE || type == KT_MSG_DATA || type == KT_MSG_FWD ||
-           type == KT_MSG_EQDATA || type == KT_MSG_SYNC_EXT ||
-           type == KT_MSG_COPY_START;
-}
-
 static int header_done(struct kt_framer *f)
 {
     uint32_t hlen = f->frame.hlen, plen = f->frame.plen;
@@ -83,7 +76,7 @@ static int header_done(struct kt_framer *f)
     f->have = 0;
     /* A header of n sums is longer than 8 n bytes. Whoever can have sums
      * gets a buffer for them, payload or not. */
-    bool with_sums = has_sums(f->frame.type);
+    bool with_sums = kt_msg_has_sums(f->frame.type);
     if (plen > 0 || with_sums) {
         uint32_t sums = with_sums ? hlen / 8 : 0;
         if (sums > KT_EXTENT_SECTORS)

@@ -95,6 +95,12 @@ enum kt_body kt_msg_body(unsigned type)
                                   : KT_BODY_NONE;
 }
 
+bool kt_msg_has_sums(unsigned type)
+{
+    enum kt_body body = kt_msg_body(type);
+    return body == KT_BODY_SECTORS || body == KT_BODY_SUMS;
+}
+
 void kt_digest_row_encode(const struct kt_digest_row *r,
                           uint8_t ret[KT_DIGEST_ROW_BYTES])
 {

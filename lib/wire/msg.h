@@ -361,6 +361,10 @@ int kt_msg_decode(const uint8_t *head, const struct kt_frame *f,
                   struct kt_buf *payload, struct kt_msg_room *room,
                   struct kt_msg *ret_m) KT_MUST_CHECK;
 
+/* True when messages of this type bring one sum per sector: their decoding
+ * wants a buffer even when plen is 0. Pure. */
+bool kt_msg_has_sums(unsigned type);
+
 /* "WRITE" etc.; "?" when unknown. Static storage. */
 const char *kt_msg_name(unsigned type);
 
