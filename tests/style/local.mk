@@ -11,4 +11,5 @@ style_tests += \
 	%D%/test-shell.sh \
 	%D%/test-size.sh \
 	%D%/test-spdx.sh \
+	%D%/test-summary.sh \
 	%D%/test-tarball.sh
