@@ -19,7 +19,7 @@ want='FAIL a 2 - two
     1..2
     ok 1 - one
     not ok 2 - two
-SKIP sub/b 
+SKIP sub/b
     skipped: no moon
 ERROR sub/c - missing test plan
     crashed
