@@ -3,4 +3,19 @@
 # $top_srcdir and the build in $top_builddir, and exits 0, 1 or, with the
 # reason as its last line, 77. Add a test: one line here.
 
-e2e_tests +=
+check_PROGRAMS += %D%/pacer %D%/noise
+%C%_pacer_SOURCES = %D%/pacer.c
+%C%_noise_SOURCES = %D%/noise.c
+
+e2e_tests += \
+	%D%/test-tools-one-chain.sh \
+	%D%/test-tools-many-chains.sh \
+	%D%/test-failover-kill.sh \
+	%D%/test-failover-all.sh \
+	%D%/test-failover-freeze.sh \
+	%D%/test-hub-down.sh \
+	%D%/test-attach-exclusive.sh \
+	%D%/test-bad-input.sh \
+	%D%/test-bad-bytes.sh \
+	%D%/test-full-capacity.sh \
+	%D%/test-full-disk.sh

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The hub is dead for 60 s under I/O ($KT_HUB_DOWN_S for longer): no error,
+# no gap between completions above 1 s.
+. "${top_srcdir:?}/tests/e2e/lib.sh"
+need nbdkit jq
+
+sandbox_up --nodes 3
+k volume create v --size 256M
+serve v volume=v
+background "$pacer" "$uri" --stop "$work/stop" --sectors 2048 \
+    >"$work/pacer.json"
+pacer_pid=$!
+sleep 1
+sandbox kill hub
+sleep "${KT_HUB_DOWN_S:-60}"
+touch "$work/stop"
+wait "$pacer_pid" || fail "pacer: $(cat "$work/pacer.json")"
+ms=$(jq .longest_ms "$work/pacer.json")
+echo "hub dead: longest gap $ms ms, $(jq .ops "$work/pacer.json") requests"
+test "$ms" -le 1000 || fail "a gap of $ms ms"
+sandbox start hub
+wait_healthy 30
+k volume verify v
+unserve "$nbdkit_pid"
