@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* PROBE: the hub asks whether we can reach a node.
+ *
+ * 1. A connection of its own, so that a full link cannot fake silence.
+ * 2. Handshake and a PING: a stopped process still accepts TCP (A5).
+ * 3. PROBE_OK with 0, the error, or -ETIMEDOUT after one second. */
+#include "replicator/daemon/repl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define PROBE_MS 1000u
+#define PROBES_MAX 64u
+
+struct probe {
+    struct probe *next;
+    struct repl *n;
+    struct conn *cn; /* NULL once it is down */
+    struct kt_node node;
+    uint64_t req, deadline_ms;
+    int err;
+    bool done; /* answered; waits for its connection to close */
+};
+
+static void answer(struct repl *n, const struct kt_node *node, uint64_t req,
+                   int err)
+{
+    struct kt_msg m = {.type = KT_MSG_PROBE_OK, .req = req};
+    m.u.report.node = *node;
+    m.u.report.err = err;
+    hub_send(n, &m);
+}
+
+static void probe_end(struct probe *p, int err)
+{
+    if (!p->done)
+        answer(p->n, &p->node, p->req, err);
+    p->done = true;
+    if (p->cn) {
+        p->cn->owner = NULL;
+        kt_conn_close(p->cn->kc);
+        p->cn = NULL;
+    }
+}
+
+void probe_start(struct repl *n, const struct kt_msg *m)
+{
+    const struct kt_node *node = &m->u.report.node;
+    const struct kt_addr *a = links_addr(n, node, false);
+    unsigned count = 0;
+    for (const struct probe *p = n->probes; p; p = p->next)
+        count++;
+    if (kt_id_eq(&node->id, &n->self.id)) {
+        answer(n, node, m->req, 0);
+        return;
+    }
+    if (!a || count >= PROBES_MAX) {
+        answer(n, node, m->req, a ? KT_E_BUSY : -EHOSTUNREACH);
+        return;
+    }
+    struct probe *p = repl_alloc(sizeof(*p));
+    p->n = n;
+    p->node = *node;
+    p->req = m->req;
+    p->deadline_ms = repl_now(n) + PROBE_MS;
+    p->next = n->probes;
+    n->probes = p;
+    p->cn = conns_open(n, a, CONN_PROBE, KT_CLASS_CONTROL, p);
+    if (!p->cn)
+        probe_end(p, -ENOMEM);
+    repl_fine(n);
+}
+
+void probe_up(struct conn *cn)
+{
+    struct kt_msg ping = {.type = KT_MSG_PING};
+    if (cn->owner)
+        conns_send(cn, &ping);
+}
+
+void probe_pong(struct conn *cn)
+{
+    if (cn->owner)
+        probe_end(cn->owner, 0);
+}
+
+void probe_down(struct conn *cn, int err)
+{
+    struct probe *p = cn->owner;
+    if (!p)
+        return;
+    p->cn = NULL;
+    probe_end(p, err == 0 || err == UV_EOF ? -ECONNRESET : err);
+}
+
+bool probe_fine(struct repl *n)
+{
+    struct probe **at = &n->probes;
+    while (*at) {
+        struct probe *p = *at;
+        if (!p->done && repl_now(n) >= p->deadline_ms)
+            probe_end(p, -ETIMEDOUT);
+        if (!p->done) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        free(p);
+    }
+    return n->probes != NULL;
+}
+
+void probe_free_all(struct repl *n)
+{
+    while (n->probes) {
+        struct probe *p = n->probes;
+        n->probes = p->next;
+        free(p);
+    }
+}
