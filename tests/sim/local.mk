@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The deterministic simulator. `make sim SEED=n` runs one seed.
-#
-# When sim.c is there, take the # from the lines below.
+
+unit_tests += tests/unit/test_checker
+tests_unit_test_checker_SOURCES = tests/unit/test_checker.c \
+	%D%/checker.c %D%/checker.h
 
 #check_PROGRAMS += %D%/sim
 #%C%_sim_SOURCES = %D%/sim.c
