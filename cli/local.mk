@@ -1,9 +1,39 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The command line for people and scripts.
-#
-# When main.c is there, take the # from the lines below and add the other
-# sources to the list.
+# The command line for people and scripts. All but main() is a library, so
+# that tests can call it.
+
+noinst_LTLIBRARIES += %D%/libktcli.la
+%C%_libktcli_la_SOURCES = \
+	%D%/help.c \
+	%D%/hub.c \
+	%D%/node.c \
+	%D%/opts.c \
+	%D%/run.c \
+	%D%/sandbox.c \
+	%D%/sandbox_dir.c \
+	%D%/sandbox_proc.c \
+	%D%/sandbox_run.c \
+	%D%/say.c \
+	%D%/status.c \
+	%D%/table.c \
+	%D%/verify.c \
+	%D%/verify_ask.c \
+	%D%/volume.c
 
 #bin_PROGRAMS += kenter
 #kenter_SOURCES = %D%/main.c
-#kenter_LDADD = $(KT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
+#kenter_LDADD = %D%/libktcli.la $(KT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) \
+#	-lpthread
+#
+#unit_tests += tests/unit/test_cli_hub tests/unit/test_cli_opts \
+#	tests/unit/test_cli_sandbox tests/unit/test_cli_verify
+#KT_CLI_FAKE = tests/unit/cli_fake.c tests/unit/cli_fake.h
+#tests_unit_test_cli_hub_SOURCES = tests/unit/test_cli_hub.c $(KT_CLI_FAKE)
+#tests_unit_test_cli_hub_LDADD = %D%/libktcli.la $(LDADD)
+#tests_unit_test_cli_opts_SOURCES = tests/unit/test_cli_opts.c $(KT_CLI_FAKE)
+#tests_unit_test_cli_opts_LDADD = %D%/libktcli.la $(LDADD)
+#tests_unit_test_cli_sandbox_SOURCES = tests/unit/test_cli_sandbox.c \
+#	$(KT_CLI_FAKE)
+#tests_unit_test_cli_sandbox_LDADD = %D%/libktcli.la $(LDADD)
+#tests_unit_test_cli_verify_SOURCES = tests/unit/test_cli_verify.c $(KT_CLI_FAKE)
+#tests_unit_test_cli_verify_LDADD = %D%/libktcli.la $(LDADD)

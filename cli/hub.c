@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One question to the hub, one answer. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+void cli_hello(struct kt_msg *ret_m, const struct kt_id *cluster)
+{
+    struct kt_msg m = {.type = KT_MSG_HELLO};
+
+    m.u.hello.role = KT_ROLE_CLI;
+    m.u.hello.cls = KT_CLASS_CONTROL;
+    m.u.hello.cluster = *cluster;
+    kt_id_random(&m.u.hello.id);
+    if (kt_boot_id(&m.u.hello.boot) < 0)
+        memset(&m.u.hello.boot, 0, sizeof(m.u.hello.boot));
+    snprintf(m.u.hello.name, sizeof(m.u.hello.name), "kenter.%ld",
+             (long)getpid());
+    *ret_m = m;
+}
+
+int cli_hub_open(const struct cli *c, struct kt_rpc *r,
+                 struct kt_context *ret_ctx)
+{
+    struct kt_context ctx;
+    struct kt_msg hello;
+    char why[512] = "";
+
+    if (kt_context_load(cli_value(c, "context"), &ctx, why, sizeof(why)) < 0)
+        return cli_fail("%s%s", why,
+                        strstr(why, "sandbox up")
+                            ? ""
+                            : " \"kenter sandbox up\" makes a cluster on "
+                              "this machine; --context FILE names the context "
+                              "of another.");
+    cli_hello(&hello, &ctx.cluster);
+    if (kt_rpc_open_hub(r, &ctx, &hello, CLI_CONNECT_MS, why, sizeof(why)) < 0)
+        return cli_fail("%s", why);
+    if (ret_ctx)
+        *ret_ctx = ctx;
+    return CLI_DONE;
+}
+
+static void broken(char *ret_why, size_t size, int err)
+{
+    if (err == -ETIMEDOUT)
+        snprintf(ret_why, size,
+                 "the hub did not answer within %u s: it may still do what "
+                 "was asked; look with \"kenter status\" and try again.",
+                 CLI_ANSWER_MS / 1000);
+    else
+        snprintf(ret_why, size,
+                 "the connection to the hub broke (%s): it may still do what "
+                 "was asked; look with \"kenter status\" and try again.",
+                 kt_strerror(err));
+}
+
+/* Sends and waits for the ADMIN_OK with our number. */
+static int exchange(struct kt_rpc *r, json_t *req, json_t **ret_reply)
+{
+    static uint64_t number;
+    struct kt_msg m = {.type = KT_MSG_ADMIN, .req = ++number, .json = req};
+    struct kt_msg reply;
+
+    int err = kt_rpc_send(r, &m);
+    while (err == 0) {
+        err = kt_rpc_recv(r, CLI_ANSWER_MS, &reply);
+        if (err < 0)
+            break;
+        if (reply.type != KT_MSG_ADMIN_OK) {
+            if (reply.type == KT_MSG_ERROR && reply.req == m.req)
+                return reply.u.error.err < 0 ? reply.u.error.err : KT_E_PROTO;
+            continue;
+        }
+        if (reply.req == m.req && json_is_object((json_t *)reply.json)) {
+            *ret_reply = reply.json;
+            return 0;
+        }
+        json_decref(reply.json);
+    }
+    return err;
+}
+
+int cli_hub_try(struct kt_rpc *r, json_t *req, json_t **ret_reply,
+                char *ret_why, size_t size)
+{
+    json_t *reply = NULL;
+
+    if (!req)
+        return -ENOMEM;
+    int err = exchange(r, req, &reply);
+    json_decref(req);
+    if (err < 0) {
+        broken(ret_why, size, err);
+        return err;
+    }
+    if (!json_is_true(json_object_get(reply, "ok"))) {
+        const char *text = cli_js_text(reply, "message");
+        snprintf(ret_why, size, "%s",
+                 *text ? text : "the hub refused and did not say why.");
+        json_decref(reply);
+        return KT_E_REFUSED;
+    }
+    json_object_del(reply, "ok");
+    *ret_reply = reply;
+    return 0;
+}
+
+int cli_hub_ask(struct kt_rpc *r, json_t *req, json_t **ret_reply)
+{
+    char why[512] = "memory is out.";
+
+    if (cli_hub_try(r, req, ret_reply, why, sizeof(why)) < 0)
+        return cli_fail("%s", why);
+    return CLI_DONE;
+}
+
+int cli_ask(const struct cli *c, json_t *req, json_t **ret_reply)
+{
+    struct kt_rpc r;
+
+    int status = cli_hub_open(c, &r, NULL);
+    if (status != CLI_DONE) {
+        json_decref(req);
+        return status;
+    }
+    status = cli_hub_ask(&r, req, ret_reply);
+    kt_rpc_close(&r);
+    return status;
+}
+
+const char *cli_js_text(const json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+uint64_t cli_js_uint(const json_t *o, const char *key)
+{
+    json_int_t v = json_integer_value(json_object_get(o, key));
+    return v > 0 ? (uint64_t)v : 0;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One table per object; an entry with object NULL ends each. */
+#ifndef KT_CLI_VERBS_H
+#define KT_CLI_VERBS_H
+
+#include "cli/cli.h"
+
+extern const struct cli_verb cli_sandbox_verbs[];
+extern const struct cli_verb cli_volume_verbs[];
+extern const struct cli_verb cli_node_verbs[];
+extern const struct cli_verb cli_status_verbs[];
+
+/* verify.c: `kenter volume verify` */
+int cli_volume_verify(struct cli *c);
+
+#endif
