@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "tests/unit/unit.h"
+
+#include "replicator/daemon/options.h"
+
+static char why[512];
+
+static int parse(struct options *o, int argc, char **argv)
+{
+    return options_parse(argc, argv, o, why, sizeof(why));
+}
+
+#define PARSE(o, ...)                                                          \
+    parse(o,                                                                   \
+          (int)(sizeof((char *[]){"kenter-replicator", __VA_ARGS__}) /         \
+                sizeof(char *)),                                               \
+          (char *[]){"kenter-replicator", __VA_ARGS__, NULL})
+
+static void the_least_that_is_needed_is_filled_in(void **state)
+{
+    (void)state;
+    struct options o;
+    assert_int_equal(
+        PARSE(&o, "--store", "/s", "--hub", "tcp:127.0.0.1:1", "--node", "n1"),
+        0);
+    assert_string_equal(o.store_dir, "/s");
+    assert_int_equal(o.n_hubs, 1);
+    assert_int_equal(o.n_listen, 1);
+    assert_int_equal(o.listen[0].kind, KT_ADDR_TCP);
+    assert_string_equal(o.listen[0].host, "127.0.0.1");
+    assert_int_equal(o.listen[0].port, KT_REPLICATOR_PORT);
+    assert_string_equal(o.node, "n1");
+    assert_false(o.create);
+    assert_false(o.insecure);
+    assert_int_equal(o.log_level, KT_LOG_INFO);
+}
+
+static void everything_can_be_said(void **state)
+{
+    (void)state;
+    struct options o;
+    assert_int_equal(PARSE(&o, "--store=/s", "--create", "--hub=unix:/h",
+                           "--hub", "tcp:[::1]:2", "--listen=unix:/r",
+                           "--listen", "tcp:192.0.2.1:0", "--node=n",
+                           "--cluster", "000102030405060708090a0b0c0d0e0f",
+                           "--capacity=2G", "--insecure-links", "--pid-file=/p",
+                           "--address-file=/a", "--log-level=debug"),
+                     0);
+    assert_true(o.create);
+    assert_true(o.insecure);
+    assert_int_equal(o.n_hubs, 2);
+    assert_int_equal(o.n_listen, 2);
+    assert_int_equal(o.hubs[1].port, 2);
+    assert_true(o.have_cluster);
+    assert_int_equal(o.cluster.b[15], 15);
+    assert_int_equal(o.capacity_bytes, 2ull << 30);
+    assert_string_equal(o.pid_file, "/p");
+    assert_string_equal(o.address_file, "/a");
+    assert_int_equal(o.log_level, KT_LOG_DEBUG);
+}
+
+static void what_cannot_be_is_refused_with_a_sentence(void **state)
+{
+    (void)state;
+    struct options o;
+#define REFUSED(text, ...)                                                     \
+    do {                                                                       \
+        assert_int_not_equal(PARSE(&o, __VA_ARGS__), 0);                       \
+        assert_non_null(strstr(why, text));                                    \
+    } while (0)
+    REFUSED("--store", "--hub", "unix:/h");
+    REFUSED("--hub", "--store", "/s");
+    REFUSED("needs a value", "--store");
+    REFUSED("not an option", "--stor3", "/s");
+    REFUSED("only options", "--store", "/s", "--hub", "unix:/h", "more");
+    REFUSED("not an address", "--hub", "localhost");
+    REFUSED("wildcard", "--listen", "tcp:0.0.0.0:9721");
+    REFUSED("begin with /", "--listen", "unix:r.sock");
+    REFUSED("--node", "--node", "a/b");
+    REFUSED("--cluster", "--cluster", "12");
+    REFUSED("--capacity", "--capacity", "ten");
+    REFUSED("4M", "--capacity", "4096");
+    REFUSED("--log-level", "--log-level", "loud");
+}
+
+static void help_and_version_need_nothing_else(void **state)
+{
+    (void)state;
+    struct options o;
+    assert_int_equal(PARSE(&o, "--help"), 0);
+    assert_true(o.help);
+    assert_int_equal(PARSE(&o, "--version", "--nonsense"), 0);
+    assert_true(o.version);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_least_that_is_needed_is_filled_in),
+        cmocka_unit_test(everything_can_be_said),
+        cmocka_unit_test(what_cannot_be_is_refused_with_a_sentence),
+        cmocka_unit_test(help_and_version_need_nothing_else),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
