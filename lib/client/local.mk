@@ -13,3 +13,18 @@ noinst_LTLIBRARIES += %D%/libktclient.la
 	%D%/req.c \
 	%D%/retain.c \
 	%D%/tick.c
+
+unit_tests += tests/unit/test_engine_flush tests/unit/test_engine_limits \
+	tests/unit/test_engine_read tests/unit/test_engine_replay \
+	tests/unit/test_engine_write
+engine_rig = tests/unit/engine_rig.c tests/unit/engine_rig.h
+tests_unit_test_engine_flush_SOURCES = tests/unit/test_engine_flush.c \
+	$(engine_rig)
+tests_unit_test_engine_limits_SOURCES = tests/unit/test_engine_limits.c \
+	$(engine_rig)
+tests_unit_test_engine_read_SOURCES = tests/unit/test_engine_read.c \
+	$(engine_rig)
+tests_unit_test_engine_replay_SOURCES = tests/unit/test_engine_replay.c \
+	$(engine_rig)
+tests_unit_test_engine_write_SOURCES = tests/unit/test_engine_write.c \
+	$(engine_rig)

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Flush: who is asked, what is covered, what a new epoch does to it. */
+#include "tests/unit/engine_rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define S KT_SECTOR_BYTES
+
+static uint32_t retained(struct rig *r)
+{
+    struct engine_info i;
+    engine_info(r->e, &i);
+    return i.retained;
+}
+
+static void one_write(struct rig *r, uint64_t sector, uint64_t seq)
+{
+    struct engine_req *w = rig_submit(r, ENGINE_WRITE, sector * S, S, 1);
+    rig_ack(r, rig_take(r, KT_MSG_WRITE), seq);
+    rig_assert_done(r, w, 0);
+}
+
+static void a_flush_of_nothing_completes_at_once(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_assert_done(r, rig_submit(r, ENGINE_FLUSH, 0, 0, 0), 0);
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
+    rig_free(r);
+}
+
+static void a_flush_waits_for_every_serving_member(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    one_write(r, 1, 2);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        s[i] = rig_expect(r, KT_MSG_FLUSH, i + 1);
+        assert_int_equal(s[i]->m.u.flush.upto, 2);
+        assert_int_equal(s[i]->m.epoch, 1);
+    }
+    rig_flush_ok(r, s[2]);
+    rig_flush_ok(r, s[0]);
+    rig_flush_ok(r, s[0]); /* twice is not two */
+    assert_false(rig_done(r, f));
+    assert_int_equal(retained(r), 2);
+    rig_flush_ok(r, s[1]);
+    rig_assert_done(r, f, 0);
+    assert_int_equal(retained(r), 0);
+    rig_assert_done(r, rig_submit(r, ENGINE_FLUSH, 0, 0, 0), 0);
+    rig_free(r);
+}
+
+static void only_dirty_chains_are_flushed(void **st)
+{
+    (void)st;
+    struct rig *r = rig_new(
+        &(struct engine_opts){.size = 16u << 20, .segment_bytes = 8u << 20});
+    rig_cfg(r, 0, 1, 1, "1");
+    rig_cfg(r, 1, 1, 1, "1");
+    rig_up(r, 1);
+    one_write(r, (8u << 20) / S, 1);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, 1);
+    assert_int_equal(s->m.chain, RIG_CHAIN + 1);
+    assert_null(rig_take(r, KT_MSG_FLUSH));
+    rig_flush_ok(r, s);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void a_flush_of_two_chains_waits_for_both(void **st)
+{
+    (void)st;
+    struct rig *r = rig_new(
+        &(struct engine_opts){.size = 16u << 20, .segment_bytes = 8u << 20});
+    rig_cfg(r, 0, 1, 1, "1");
+    rig_cfg(r, 1, 1, 1, "1");
+    rig_up(r, 1);
+    one_write(r, 0, 1);
+    one_write(r, (8u << 20) / S, 1);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *a = rig_expect(r, KT_MSG_FLUSH, 1);
+    struct rig_send *b = rig_expect(r, KT_MSG_FLUSH, 1);
+    rig_flush_ok(r, b);
+    assert_false(rig_done(r, f));
+    rig_flush_ok(r, a);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void a_new_epoch_starts_the_flush_over(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s1 = rig_expect(r, KT_MSG_FLUSH, 1);
+    struct rig_send *s2 = rig_expect(r, KT_MSG_FLUSH, 2);
+    struct rig_send *s3 = rig_expect(r, KT_MSG_FLUSH, 3);
+    rig_flush_ok(r, s1);
+    rig_flush_ok(r, s2);
+    rig_cfg(r, 0, 2, 1, "13");
+    rig_flush_ok(r, s3); /* an answer of epoch 1 says nothing in 2 */
+    assert_false(rig_done(r, f));
+    s1 = rig_expect(r, KT_MSG_FLUSH, 1);
+    s3 = rig_expect(r, KT_MSG_FLUSH, 3);
+    assert_int_equal(s1->m.epoch, 2);
+    rig_flush_ok(r, s3);
+    assert_false(rig_done(r, f));
+    rig_flush_ok(r, s1);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void an_answer_of_another_vgen_does_not_count(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_cfg(r, 0, 2, 1, "1");
+    one_write(r, 0, 1);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, 1);
+    r->cfg[0].vgen = 2;
+    rig_flush_ok(r, s);
+    assert_false(rig_done(r, f));
+    r->cfg[0].vgen = 1;
+    rig_flush_ok(r, s);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void
+a_flush_covers_what_completed_before_and_not_what_came_after(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_cfg(r, 0, 2, 1, "1");
+    one_write(r, 0, 1);
+    struct engine_req *f1 = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s1 = rig_expect(r, KT_MSG_FLUSH, 1);
+    one_write(r, 1, 2);
+    struct engine_req *f2 = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0); /* one at a time */
+    rig_flush_ok(r, s1);
+    rig_assert_done(r, f1, 0);
+    assert_false(rig_done(r, f2));
+    assert_int_equal(retained(r), 1);
+    struct rig_send *s2 = rig_expect(r, KT_MSG_FLUSH, 1);
+    assert_int_equal(s2->m.u.flush.upto, 2);
+    rig_flush_ok(r, s2);
+    rig_assert_done(r, f2, 0);
+    rig_free(r);
+}
+
+static void coverage_is_by_seq_not_by_time(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_cfg(r, 0, 2, 1, "1");
+    rig_submit(r, ENGINE_WRITE, 0, S, 1);
+    rig_submit(r, ENGINE_WRITE, S, S, 1);
+    struct rig_send *a = rig_take(r, KT_MSG_WRITE);
+    struct rig_send *b = rig_take(r, KT_MSG_WRITE);
+    rig_ack(r, b, 2);
+    struct engine_req *f1 = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, 1);
+    rig_ack(r, a, 1); /* its seq is covered by the round under way */
+    struct engine_req *f2 = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    rig_flush_ok(r, s);
+    rig_assert_done(r, f1, 0);
+    rig_assert_done(r, f2, 0);
+    assert_int_equal(retained(r), 0);
+    rig_free(r);
+}
+
+static void a_refused_or_lost_flush_is_asked_again(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_cfg(r, 0, 2, 1, "12");
+    one_write(r, 0, 1);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    rig_nak(r, rig_expect(r, KT_MSG_FLUSH, 1), KT_E_BUSY);
+    rig_expect(r, KT_MSG_FLUSH, 2);
+    rig_down(r, 2);
+    rig_wait(r, 200);
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 1));
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
+    rig_up(r, 2);
+    struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, 2);
+    rig_wait(r, 2000);
+    s = rig_expect(r, KT_MSG_FLUSH, 2); /* not answered: asked again */
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
+    rig_flush_ok(r, s);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void a_fua_write_alone_is_not_kept(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_submit_flags(r, ENGINE_WRITE, 0, S, 1, ENGINE_F_FUA);
+    struct rig_send *s = rig_take(r, KT_MSG_WRITE);
+    assert_int_equal(s->m.u.write.flags, KT_RF_FUA);
+    rig_ack(r, s, 1);
+    assert_int_equal(retained(r), 0);
+    rig_assert_done(r, rig_submit(r, ENGINE_FLUSH, 0, 0, 0), 0);
+    rig_free(r);
+}
+
+static void with_durability_sync_nothing_is_kept_or_flushed(void **st)
+{
+    (void)st;
+    struct rig *r = rig_new(&(struct engine_opts){0});
+    rig_cfg(r, 0, 1, 1, "1");
+    rig_up(r, 1);
+    struct kt_cfg c = rig_make_cfg(r, 0, 2, 1, "1");
+    c.durability = KT_DURABILITY_SYNC;
+    struct rig_send any = {.node = 1, .m.type = KT_MSG_CFG_GET};
+    struct kt_msg m = {.type = KT_MSG_CFG, .cfg = &c};
+    rig_answer(r, &any, &m, 0);
+    one_write(r, 0, 1);
+    assert_int_equal(retained(r), 0);
+    rig_assert_done(r, rig_submit(r, ENGINE_FLUSH, 0, 0, 0), 0);
+    rig_free(r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_flush_of_nothing_completes_at_once),
+        cmocka_unit_test(a_flush_waits_for_every_serving_member),
+        cmocka_unit_test(only_dirty_chains_are_flushed),
+        cmocka_unit_test(a_flush_of_two_chains_waits_for_both),
+        cmocka_unit_test(a_new_epoch_starts_the_flush_over),
+        cmocka_unit_test(an_answer_of_another_vgen_does_not_count),
+        cmocka_unit_test(
+            a_flush_covers_what_completed_before_and_not_what_came_after),
+        cmocka_unit_test(coverage_is_by_seq_not_by_time),
+        cmocka_unit_test(a_refused_or_lost_flush_is_asked_again),
+        cmocka_unit_test(a_fua_write_alone_is_not_kept),
+        cmocka_unit_test(with_durability_sync_nothing_is_kept_or_flushed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
