@@ -1,20 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/unit.h"
 
+#include <stdio.h>
+
 #include "replicator/daemon/options.h"
 
 static char why[512];
 
-static int parse(struct options *o, int argc, char **argv)
-{
-    return options_parse(argc, argv, o, why, sizeof(why));
-}
+/* Arguments as a list that ends with NULL. */
+#define PARSE(o, ...) parse_list(o, (const char *[]){__VA_ARGS__, NULL})
 
-#define PARSE(o, ...)                                                          \
-    parse(o,                                                                   \
-          (int)(sizeof((char *[]){"kenter-replicator", __VA_ARGS__}) /         \
-                sizeof(char *)),                                               \
-          (char *[]){"kenter-replicator", __VA_ARGS__, NULL})
+static int parse_list(struct options *o, const char *const *args)
+{
+    static char text[32][128];
+    char *argv[33];
+    int n = 0;
+    snprintf(text[n++], sizeof(text[0]), "kenter-replicator");
+    for (; *args; args++)
+        snprintf(text[n++], sizeof(text[0]), "%s", *args);
+    for (int i = 0; i < n; i++)
+        argv[i] = text[i];
+    argv[n] = NULL;
+    return options_parse(n, argv, o, why, sizeof(why));
+}
 
 static void the_least_that_is_needed_is_filled_in(void **state)
 {
