@@ -53,14 +53,16 @@ static bool continuous(const struct hub_chain *c, unsigned member)
     return true;
 }
 
-/* Everybody who failed was left out and nobody remains: begin afresh. */
-static void forgive(struct hub_chain *c)
+/* Only such as failed before have answered: begin afresh with them. */
+static void forgive(const struct hub *h, struct hub_chain *c)
 {
-    bool any = false;
-
+    if (!c->op.sealed_ms || h->now_ms - c->op.sealed_ms < HUB_SEAL_MS)
+        return;
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+        if (hub_seal_usable(c, i))
+            return;
+    }
     for (unsigned i = 0; i < c->row.cfg.n_members; i++)
-        any = any || hub_seal_usable(c, i);
-    for (unsigned i = 0; !any && i < c->row.cfg.n_members; i++)
         c->op.m[i].left_out = false;
 }
 
@@ -68,7 +70,7 @@ struct hub_tally hub_seal_tally(const struct hub *h, struct hub_chain *c)
 {
     struct hub_tally t = {.required = true};
 
-    forgive(c);
+    forgive(h, c);
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
         struct hub_sealed *s = &c->op.m[i];

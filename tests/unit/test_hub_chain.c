@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A chain whose members die, freeze, return, and disagree. */
+#include "tests/unit/hub_world.h"
+
+static void a_killed_member_is_evicted_at_once(void **state)
+{
+    (void)state;
+    for (unsigned victim = 0; victim < 3; victim++) {
+        struct world *w = w_new(3);
+        const struct kt_cfg *c = w_volume(w, 3);
+        uint64_t chain = c->chain, before = c->epoch;
+        unsigned v = w_peer_of(w, c, victim);
+        unsigned first = w_peer_of(w, c, victim == 0);
+        w_write(w, chain, 10);
+        /* the head had journaled one more than the others */
+        w->p[w_peer_of(w, c, 0)].copy[chain].applied.seq++;
+        w_peer_kill(w, v);
+        c = w_cfg(w, chain);
+        assert_true(c->epoch > before);
+        assert_int_equal(kt_cfg_serving(c), 2);
+        assert_int_equal(w_peer_of(w, c, 0), first); /* the order stands */
+        assert_int_equal(c->members[2].state, KT_M_OFFLINE);
+        assert_int_equal(c->n_last, 2);
+        assert_int_equal(c->vgen, 1);
+        for (unsigned i = 0; i < 2; i++) {
+            unsigned p = w_peer_of(w, c, i);
+            assert_int_equal(w->p[p].copy[chain].last_epoch, c->epoch);
+            assert_int_equal(w->p[p].copy[chain].applied.seq,
+                             victim == 0 ? 10 : 11);
+        }
+        w_free(w);
+    }
+}
+
+static void a_frozen_member_is_evicted_within_six_seconds(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain, before = c->epoch;
+    unsigned head = w_peer_of(w, c, 0);
+
+    w->p[head].frozen = true;
+    w_run(w, 2500);
+    assert_int_equal(w_cfg(w, chain)->epoch, before);
+    w_run(w, 3500);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(kt_cfg_find(c, &w->p[head].store), 2);
+
+    /* It wakes: the next heartbeat brings it back as a copy to fill. */
+    w->p[head].frozen = false;
+    w_run(w, 2000);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_syncing(c), 2);
+    w_synced(w, chain);
+    assert_int_equal(kt_cfg_serving(w_cfg(w, chain)), 3);
+    w_free(w);
+}
+
+static void unconfirmed_death_never_goes_below_min_write(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned a = w_peer_of(w, c, 0), b = w_peer_of(w, c, 1);
+
+    w->p[a].frozen = true;
+    w_run(w, 6000);
+    assert_int_equal(kt_cfg_serving(w_cfg(w, chain)), 2);
+    w->p[b].frozen = true;
+    w_run(w, 60000);
+    assert_int_equal(kt_cfg_serving(w_cfg(w, chain)), 2);
+    /* Confirmed, it goes; the last one stays. */
+    w_peer_kill(w, b);
+    assert_int_equal(kt_cfg_serving(w_cfg(w, chain)), 1);
+    w_free(w);
+}
+
+static void the_last_serving_member_is_never_evicted(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned m[3];
+
+    for (unsigned i = 0; i < 3; i++)
+        m[i] = w_peer_of(w, c, i);
+    w_peer_kill(w, m[0]);
+    w_peer_kill(w, m[1]);
+    w_peer_kill(w, m[2]);
+    w_run(w, 5000);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 1);
+    assert_int_equal(w_peer_of(w, c, 0), m[2]);
+    assert_int_equal(hub_member_state(&w->h, hub_chain_of(&w->h, chain), 0),
+                     KT_M_LAST);
+    /* F10: who left before cannot start the chain alone. */
+    w_peer_start(w, m[0], true);
+    w_run(w, 60000);
+    assert_int_equal(w_peer_of(w, w_cfg(w, chain), 0), m[2]);
+    assert_int_equal(w->p[m[0]].copy[chain].last_epoch < w_cfg(w, chain)->epoch,
+                     true);
+    w_peer_start(w, m[2], true);
+    w_run(w, 1000);
+    c = w_cfg(w, chain);
+    assert_int_equal(w_peer_of(w, c, 0), m[2]);
+    assert_int_equal(kt_cfg_syncing(c), 1);
+    w_free(w);
+}
+
+static void all_restarted_without_loss_keep_their_data(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+
+    w_write(w, chain, 5);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t conn = w->p[i].conn;
+        w->p[i].up = false;
+        w->p[i].conn = 0;
+        w_enqueue(w, HUB_EV_CONN_DOWN)->ev.conn = conn;
+    }
+    w_settle(w);
+    w_run(w, 300);
+    for (unsigned i = 0; i < 3; i++) {
+        w_peer_start(w, i, true);
+        w_run(w, 300);
+    }
+    w_run(w, 500);
+    c = w_cfg(w, chain);
+    /* C9: the first waited for the whole set. */
+    assert_true(kt_cfg_serving(c) >= 1);
+    assert_int_equal(c->vgen, 1);
+    for (unsigned t = 0; t < 5 && kt_cfg_serving(w_cfg(w, chain)) < 3; t++) {
+        if (kt_cfg_syncing(w_cfg(w, chain)) >= 0)
+            w_synced(w, chain);
+        w_run(w, 1000);
+    }
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 3);
+    assert_int_equal(c->vgen, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(w->p[i].copy[chain].applied.seq, 5);
+        assert_int_equal(c->members[kt_cfg_find(c, &w->p[i].store)].incarnation,
+                         2);
+    }
+    w_free(w);
+}
+
+/* All lost power; the greatest applied is the donor, vgen tells the client. */
+static void vgen_is_raised_only_without_continuity(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+
+    w_write(w, chain, 9);
+    for (unsigned i = 0; i < 3; i++)
+        w->p[i].up = false;
+    for (unsigned i = 0; i < 3; i++) {
+        w->p[i].copy[chain].applied.seq = 3 + i;
+        w->p[i].copy[chain].acked = 0;
+        uint64_t conn = w->p[i].conn;
+        w->p[i].conn = 0;
+        w_enqueue(w, HUB_EV_CONN_DOWN)->ev.conn = conn;
+    }
+    w_settle(w);
+    uint64_t base = w_cfg(w, chain)->epoch;
+    for (unsigned i = 0; i < 3; i++) {
+        if (kt_cfg_find(w_cfg(w, chain), &w->p[i].store) <
+            (int)kt_cfg_serving(w_cfg(w, chain)))
+            w_peer_start(w, i, false);
+    }
+    w_run(w, 31000);
+    c = w_cfg(w, chain);
+    assert_true(c->epoch > base);
+    assert_int_equal(c->vgen, 2);
+    unsigned donor = w_peer_of(w, c, 0);
+    for (unsigned i = 0; i < kt_cfg_serving(c); i++)
+        assert_int_equal(w->p[w_peer_of(w, c, i)].copy[chain].applied.seq,
+                         w->p[donor].copy[chain].applied.seq);
+    w_free(w);
+}
+
+static void one_member_with_continuity_is_enough_for_vgen(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned lossy = w_peer_of(w, c, 1);
+
+    w_write(w, chain, 9);
+    w->p[lossy].copy[chain].applied.seq = 4;
+    w->p[lossy].copy[chain].acked = 4;
+    w_peer_start(w, lossy, false); /* a new start, the old line still up */
+    w_run(w, 500);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 3);
+    assert_int_equal(c->vgen, 1);
+    assert_int_equal(w->p[lossy].copy[chain].applied.seq, 9);
+    w_free(w);
+}
+
+/* F36: it says it has continuity, but lacks what others saw acknowledged. */
+static void a_reverted_member_has_no_continuity(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned bad = w_peer_of(w, c, 0), good = w_peer_of(w, c, 1);
+
+    w_write(w, chain, 9);
+    /* bad says it has more, lost its tail, and the others know better */
+    w->p[bad].copy[chain].applied.seq = 4;
+    w->p[bad].copy[chain].acked = 4;
+    for (unsigned i = 0; i < 3; i++) {
+        if (i != bad)
+            w->p[i].cont_base = w->p[i].incarnation + 1;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        w_peer_start(w, i, true);
+    w_run(w, 31000);
+    c = w_cfg(w, chain);
+    assert_int_equal(c->vgen, 2);
+    assert_int_equal(w->p[good].copy[chain].applied.seq, 9);
+    w_free(w);
+}
+
+static void a_wrong_eq_ok_starts_again_higher(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain, before = c->epoch;
+    unsigned bad = w_peer_of(w, c, 2), dead = w_peer_of(w, c, 1);
+
+    w->p[bad].eq_wrong = true;
+    w_peer_kill(w, dead);
+    /* Two remain of three: below min_write nobody is left out (B4). */
+    assert_int_equal(w_cfg(w, chain)->epoch, before);
+    w_run(w, 1000);
+    assert_int_equal(w_cfg(w, chain)->epoch, before);
+    assert_true(hub_chain_of(&w->h, chain)->op.epoch > before + 2);
+    w->p[bad].eq_wrong = false;
+    w_run(w, 3000);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_true(c->epoch > before + 2);
+    w_free(w);
+}
+
+static void a_failing_target_is_left_out_above_min_write(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned bad = w_peer_of(w, c, 2);
+
+    w->p[bad].mute_eq = true;
+    uint64_t conn = w_client(w, 1);
+    w_attach(w, conn, "v", 1, false);
+    w_run(w, 2500);
+    c = w_cfg(w, chain);
+    assert_int_equal(c->token, 1);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_non_null(w_last(w, conn, KT_MSG_ATTACH_OK));
+    w_free(w);
+}
+
+static void seal_refused_jumps_above_the_promise(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+
+    w->p[w_peer_of(w, c, 0)].refuse_below = 500;
+    w_peer_kill(w, w_peer_of(w, c, 1));
+    w_run(w, 500);
+    assert_int_equal(kt_cfg_serving(w_cfg(w, chain)), 2);
+    assert_true(w_cfg(w, chain)->epoch > 500);
+    w_free(w);
+}
+
+static void a_restart_during_eq_starts_again(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned slow = w_peer_of(w, c, 2);
+
+    w_write(w, chain, 3);
+    w->p[slow].mute_eq = true;
+    w_peer_kill(w, w_peer_of(w, c, 1));
+    struct hub_chain *hc = hub_chain_of(&w->h, chain);
+    assert_int_equal(hc->op.phase, HUB_OP_EQ);
+    uint64_t e = hc->op.epoch;
+    w->p[slow].mute_eq = false;
+    w_peer_start(w, slow, true);
+    w_run(w, 500);
+    c = w_cfg(w, chain);
+    assert_true(c->epoch > e);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(c->members[kt_cfg_find(c, &w->p[slow].store)].incarnation,
+                     2);
+    w_free(w);
+}
+
+static void a_returned_member_syncs_then_serves(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned v = w_peer_of(w, c, 1);
+
+    w_peer_kill(w, v);
+    w_write(w, chain, 20);
+    w_peer_start(w, v, true);
+    w_run(w, 200);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(kt_cfg_syncing(c), 2);
+    assert_int_equal(c->members[2].incarnation, 2);
+    uint64_t e = c->epoch;
+    w_run(w, 5000);
+    assert_int_equal(w_cfg(w, chain)->epoch, e); /* it waits for SYNC_FIN */
+    w_synced(w, chain);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 3);
+    assert_int_equal(w->p[v].copy[chain].applied.seq, 20);
+    assert_int_equal(c->n_last, 3);
+    w_run(w, 5000);
+    assert_int_equal(w_cfg(w, chain)->epoch, c->epoch); /* and then rest */
+    w_free(w);
+}
+
+static void a_failed_sync_waits_five_seconds(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned v = w_peer_of(w, c, 2);
+
+    w_peer_kill(w, v);
+    w_peer_start(w, v, true);
+    w_run(w, 200);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_syncing(c), 2);
+    struct kt_msg m = {
+        .type = KT_MSG_SYNC_FIN, .chain = chain, .epoch = c->epoch};
+    m.u.sync_fin.store = c->members[2].store;
+    m.u.sync_fin.incarnation = c->members[2].incarnation;
+    m.u.sync_fin.err = KT_E_NOSPC;
+    w_say(w, w->p[w_peer_of(w, c, 1)].conn, &m);
+    w_run(w, 4000);
+    assert_int_equal(kt_cfg_syncing(w_cfg(w, chain)), -1);
+    assert_int_equal(w_cfg(w, chain)->members[2].state, KT_M_WAITING);
+    w_run(w, 3000);
+    assert_int_equal(kt_cfg_syncing(w_cfg(w, chain)), 2);
+    w_free(w);
+}
+
+static void a_faulty_store_is_put_out(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned v = w_peer_of(w, c, 0);
+
+    w->p[v].store_err = -5;
+    w_run(w, 2000);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(c->members[kt_cfg_find(c, &w->p[v].store)].state,
+                     KT_M_FAULTY);
+    w_free(w);
+}
+
+static void leave_moves_the_chains_first(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned v = w_peer_of(w, c, 0), u = w_peer_of(w, c, 1);
+    struct kt_msg m = {.type = KT_MSG_LEAVE, .req = 77};
+
+    w_say(w, w->p[v].conn, &m);
+    w_run(w, 100);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(w_last(w, w->p[v].conn, KT_MSG_LEAVE_OK)->msg.req, 77);
+    w_peer_kill(w, v);
+    /* The next one would go below min_write: told so, stays a member. */
+    w_say(w, w->p[u].conn, &m);
+    w_run(w, 100);
+    assert_non_null(w_last(w, w->p[u].conn, KT_MSG_LEAVE_OK));
+    assert_int_equal(kt_cfg_serving(w_cfg(w, chain)), 2);
+    w_free(w);
+}
+
+static void another_history_is_quarantined(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned v = w_peer_of(w, c, 2);
+
+    w_peer_kill(w, v);
+    w->p[v].copy[chain].history = w_id('X', 9);
+    w_peer_start(w, v, true);
+    w_run(w, 8000);
+    c = w_cfg(w, chain);
+    assert_int_equal(c->members[kt_cfg_find(c, &w->p[v].store)].state,
+                     KT_M_QUARANTINED);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    w_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_killed_member_is_evicted_at_once),
+        cmocka_unit_test(a_frozen_member_is_evicted_within_six_seconds),
+        cmocka_unit_test(unconfirmed_death_never_goes_below_min_write),
+        cmocka_unit_test(the_last_serving_member_is_never_evicted),
+        cmocka_unit_test(all_restarted_without_loss_keep_their_data),
+        cmocka_unit_test(vgen_is_raised_only_without_continuity),
+        cmocka_unit_test(one_member_with_continuity_is_enough_for_vgen),
+        cmocka_unit_test(a_reverted_member_has_no_continuity),
+        cmocka_unit_test(a_wrong_eq_ok_starts_again_higher),
+        cmocka_unit_test(a_failing_target_is_left_out_above_min_write),
+        cmocka_unit_test(seal_refused_jumps_above_the_promise),
+        cmocka_unit_test(a_restart_during_eq_starts_again),
+        cmocka_unit_test(a_returned_member_syncs_then_serves),
+        cmocka_unit_test(a_failed_sync_waits_five_seconds),
+        cmocka_unit_test(a_faulty_store_is_put_out),
+        cmocka_unit_test(leave_moves_the_chains_first),
+        cmocka_unit_test(another_history_is_quarantined),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
