@@ -218,6 +218,9 @@ void engine_step(struct engine *e, const struct engine_event *ev,
     case ENGINE_EV_CFG:
         eng_adopt(e, ev->cfg);
         break;
+    case ENGINE_EV_CANCEL:
+        eng_cancel(e, ev->req);
+        break;
     case ENGINE_EV_FENCED:
     case ENGINE_EV_GONE:
         eng_die(e, ev->type == ENGINE_EV_GONE);

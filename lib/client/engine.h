@@ -109,6 +109,7 @@ enum engine_ev {
     ENGINE_EV_CFG,       /* cfg, ACTIVE; from the hub: attach or push */
     ENGINE_EV_FENCED,    /* the hub says the volume is held by another */
     ENGINE_EV_GONE,      /* the volume was removed */
+    ENGINE_EV_CANCEL,    /* req, alive: fail it; for a shell that gives up */
 };
 
 struct engine_event {

@@ -218,6 +218,8 @@ void eng_submit(struct engine *e, struct engine_req *r);
 void eng_req_part_done(struct engine *e, struct engine_req *r, int err);
 /* Takes it and its parts out of everything; the outcome is err. */
 void eng_req_kill(struct engine *e, struct engine_req *r, int err);
+/* The shell gives up on r, which it submitted; no harm if it is done. */
+void eng_cancel(struct engine *e, struct engine_req *r);
 void eng_req_done(struct engine *e, struct engine_req *r, int err);
 uint32_t eng_sector_lo(const struct engine_req *r, uint64_t sector);
 uint32_t eng_sector_hi(const struct engine_req *r, uint64_t sector);

@@ -167,3 +167,9 @@ void eng_req_kill(struct engine *e, struct engine_req *r, int err)
     }
     eng_req_done(e, r, err);
 }
+
+void eng_cancel(struct engine *e, struct engine_req *r)
+{
+    if (r->p.phase != PHASE_DONE)
+        eng_req_kill(e, r, -EIO);
+}

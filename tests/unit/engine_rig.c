@@ -204,6 +204,11 @@ struct engine_req *rig_submit(struct rig *r, uint8_t op, uint64_t off,
     return rig_submit_flags(r, op, off, len, value, 0);
 }
 
+void rig_cancel(struct rig *r, struct engine_req *q)
+{
+    step(r, (struct engine_event){.type = ENGINE_EV_CANCEL, .req = q});
+}
+
 bool rig_done(struct rig *r, const struct engine_req *q)
 {
     return r->done[q->tag];

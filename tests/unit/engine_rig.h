@@ -61,6 +61,7 @@ struct engine_req *rig_submit(struct rig *r, uint8_t op, uint64_t off,
                               uint64_t len, int value);
 struct engine_req *rig_submit_flags(struct rig *r, uint8_t op, uint64_t off,
                                     uint64_t len, int value, uint8_t flags);
+void rig_cancel(struct rig *r, struct engine_req *q);
 bool rig_done(struct rig *r, const struct engine_req *q);
 /* Completed, with err. */
 void rig_assert_done(struct rig *r, const struct engine_req *q, int err);

@@ -404,6 +404,24 @@ static void without_io_timeout_requests_wait_for_ever(void **st)
     rig_free(r);
 }
 
+static void a_cancelled_request_fails_and_frees_the_range(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    struct engine_req *a = rig_submit(r, ENGINE_WRITE, 0, S, 1);
+    struct engine_req *b = rig_submit(r, ENGINE_WRITE, 0, S, 2);
+    struct rig_send *s = rig_take(r, KT_MSG_WRITE);
+    rig_cancel(r, a);
+    rig_assert_done(r, a, -EIO);
+    struct rig_send *s2 = rig_take(r, KT_MSG_WRITE);
+    rig_ack(r, s, 1); /* of the cancelled one */
+    assert_false(rig_done(r, b));
+    rig_ack(r, s2, 2);
+    rig_assert_done(r, b, 0);
+    rig_cancel(r, b);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +448,7 @@ int main(void)
         cmocka_unit_test(configurations_that_are_not_ours_change_nothing),
         cmocka_unit_test(a_request_outside_the_volume_is_refused),
         cmocka_unit_test(io_timeout_fails_what_waited_too_long),
+        cmocka_unit_test(a_cancelled_request_fails_and_frees_the_range),
         cmocka_unit_test(without_io_timeout_requests_wait_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
