@@ -26,7 +26,8 @@ struct kt_net_ops {
      * connections, < 0 refuses with that error and text. */
     int (*up)(void *arg, struct kt_conn *c, const struct kt_msg *peer);
     /* One decoded message. m and what it points to live for the call; take a
-     * reference of m->buf to keep it. err is 0 or KT_E_BADSUM. */
+     * reference of m->buf (or m->json) to keep it. err is 0 or KT_E_BADSUM.
+     * HELLO, HELLO_OK and REFUSE never come here. */
     void (*msg)(void *arg, struct kt_conn *c, struct kt_msg *m, int err);
     /* Called once per connection that was up, or whose connecting failed,
      * after which c is gone. err says why (-ECONNREFUSED, -ECONNRESET,

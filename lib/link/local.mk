@@ -5,7 +5,11 @@
 
 noinst_LTLIBRARIES += %D%/libktlink.la
 %C%_libktlink_la_SOURCES = \
+	%D%/conn.c \
+	%D%/conn_io.c \
+	%D%/conn_listen.c \
 	%D%/framer.c
 
-unit_tests += tests/unit/test_framer
+unit_tests += tests/unit/test_conn tests/unit/test_framer
+tests_unit_test_conn_SOURCES = tests/unit/test_conn.c tests/unit/gen_msg.c
 tests_unit_test_framer_SOURCES = tests/unit/test_framer.c tests/unit/gen_msg.c

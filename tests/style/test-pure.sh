@@ -13,7 +13,7 @@ test "${KT_SANITIZERS:-no}" = no || skip "sanitizers add symbols of their own"
 cores='
 lib/base/.libs/libktbase.a: addr errtext idnew log net os
 lib/wire/.libs/libktwire.a: buf msg_control msg_json
-lib/link/.libs/libktlink.a: conn net rpc context
+lib/link/.libs/libktlink.a: conn conn_io conn_listen rpc context
 lib/client/.libs/libktclient.a:
 replicator/core/.libs/libktreplcore.a:
 hub/control/.libs/libkthubcontrol.a:
