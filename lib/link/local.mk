@@ -8,8 +8,12 @@ noinst_LTLIBRARIES += %D%/libktlink.la
 	%D%/conn.c \
 	%D%/conn_io.c \
 	%D%/conn_listen.c \
-	%D%/framer.c
+	%D%/context.c \
+	%D%/framer.c \
+	%D%/rpc.c
 
-unit_tests += tests/unit/test_conn tests/unit/test_framer
+unit_tests += tests/unit/test_conn tests/unit/test_framer \
+	tests/unit/test_rpc
 tests_unit_test_conn_SOURCES = tests/unit/test_conn.c tests/unit/gen_msg.c
 tests_unit_test_framer_SOURCES = tests/unit/test_framer.c tests/unit/gen_msg.c
+tests_unit_test_rpc_SOURCES = tests/unit/test_rpc.c tests/unit/gen_msg.c
