@@ -69,7 +69,7 @@ static void print_verbs(const struct cli_verb *v)
 
 void cli_help(void)
 {
-    printf("Usage: kenter OBJECT VERB [NAME] [--options]\n"
+    printf("Usage: kenter OBJECT VERB [NAME] [OPTIONS]\n"
            "Replicated block storage: volumes, nodes, and a whole cluster on "
            "one machine.\n\n");
     for (const struct cli_verb *const *o = cli_objects; *o; o++)
@@ -87,7 +87,7 @@ void cli_help_object(const char *object)
     for (const struct cli_verb *const *o = cli_objects; *o; o++) {
         if (strcmp((*o)->object, object) != 0)
             continue;
-        printf("Usage: kenter %s VERB [NAME] [--options]\n\n", object);
+        printf("Usage: kenter %s VERB [NAME] [OPTIONS]\n\n", object);
         print_verbs(*o);
         printf("\nkenter %s VERB --help tells more.\n", object);
     }
@@ -98,7 +98,7 @@ void cli_help_verb(const struct cli_verb *v)
     char line[64];
 
     verb_line(v, line, sizeof(line));
-    printf("Usage: kenter %s [--options]\n%s.\n", line, v->help);
+    printf("Usage: kenter %s [OPTIONS]\n%s.\n", line, v->help);
     if (v->more) {
         putchar('\n');
         fill(v->more, 0, 0);

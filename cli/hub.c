@@ -33,7 +33,7 @@ int cli_hub_open(const struct cli *c, struct kt_rpc *r,
         return cli_fail("%s%s", why,
                         strstr(why, "sandbox up")
                             ? ""
-                            : " \"kenter sandbox up\" makes a cluster on "
+                            : ". \"kenter sandbox up\" makes a cluster on "
                               "this machine; --context FILE names the context "
                               "of another.");
     cli_hello(&hello, &ctx.cluster);

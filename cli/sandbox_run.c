@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Starts the daemons of a sandbox and waits for them.
  *
- * A daemon writes the addresses it listens on to a file. Before a start that
- * file is moved to address.last, from which the port is taken again: others
- * keep reconnecting to it. When the port is no longer free, a second attempt
- * takes any other. */
+ * A daemon writes the addresses it listens on to a file, and removes it when it
+ * ends in peace. What was there once is kept in address.last, from which the
+ * port is taken again: others keep reconnecting to it. When the port is no
+ * longer free, a second attempt takes any other. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,6 +120,19 @@ static void node_args(struct args *a, const struct sandbox *s, unsigned which,
     }
 }
 
+/* For the next start. That it fails is not worth a word now: the port only
+ * changes then. */
+static void remember(const struct sandbox *s, unsigned which)
+{
+    char path[SANDBOX_PATH_MAX], *text;
+
+    if (kt_read_file(sandbox_path(s, which, "address", path), 4096, &text) < 0)
+        return;
+    (void)!kt_write_file(sandbox_path(s, which, "address.last", path), text,
+                         0600);
+    free(text);
+}
+
 /* 0 when it listens, -ECHILD when it ended, -ETIMEDOUT. */
 static int wait_listening(const struct sandbox *s, unsigned which, pid_t pid)
 {
@@ -181,6 +194,8 @@ int sandbox_start(const struct sandbox *s, unsigned which, bool *ret_was)
     int r = attempt(s, which, port);
     if (r == -ECHILD && port)
         r = attempt(s, which, 0);
+    if (r == 0)
+        remember(s, which);
     if (r == -ECHILD)
         return cli_fail("%s ended at once; its last words (all are in %s): %s",
                         name, sandbox_path(s, which, "log", path),
