@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The replicator's shell: event loop, sockets, threads.
-#
-# When main.c is there, take the # from the lines below and add the other
-# sources to the list.
 
-#sbin_PROGRAMS += kenter-replicator
-#kenter_replicator_SOURCES = %D%/main.c
-#kenter_replicator_LDADD = $(KT_REPLICATOR_LIBS) $(KT_LIBS) \
-#	$(UV_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
+sbin_PROGRAMS += kenter-replicator
+kenter_replicator_SOURCES = \
+	%D%/acts.c \
+	%D%/chains.c \
+	%D%/conns.c \
+	%D%/hub.c \
+	%D%/links.c \
+	%D%/main.c \
+	%D%/ops.c \
+	%D%/options.c \
+	%D%/probe.c \
+	%D%/push.c \
+	%D%/serve.c
+kenter_replicator_LDADD = $(KT_REPLICATOR_LIBS) $(KT_LIBS) \
+	$(UV_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
 
-unit_tests += tests/unit/test_repl_options
+unit_tests += tests/unit/test_repl_daemon tests/unit/test_repl_options
+tests_unit_test_repl_daemon_SOURCES = tests/unit/test_repl_daemon.c
 tests_unit_test_repl_options_SOURCES = tests/unit/test_repl_options.c \
 	%D%/options.c

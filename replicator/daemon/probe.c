@@ -3,7 +3,8 @@
  *
  * 1. A connection of its own, so that a full link cannot fake silence.
  * 2. Handshake and a PING: a stopped process still accepts TCP (A5).
- * 3. PROBE_OK with 0, the error, or -ETIMEDOUT after one second. */
+ * 3. PROBE_OK with 0, the error, or -ETIMEDOUT after one second. A unix path
+ *    that leads nowhere (another mount namespace) proves nothing: then TCP. */
 #include "replicator/daemon/repl.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@ struct probe {
     struct conn *cn; /* NULL once it is down */
     struct kt_node node;
     uint64_t req, deadline_ms;
-    int err;
+    bool tcp;
     bool done; /* answered; waits for its connection to close */
 };
 
@@ -43,6 +44,14 @@ static void probe_end(struct probe *p, int err)
     }
 }
 
+static void probe_open(struct probe *p, const struct kt_addr *a)
+{
+    p->tcp = a->kind == KT_ADDR_TCP;
+    p->cn = conns_open(p->n, a, CONN_PROBE, KT_CLASS_CONTROL, p);
+    if (!p->cn)
+        probe_end(p, -ENOMEM);
+}
+
 void probe_start(struct repl *n, const struct kt_msg *m)
 {
     const struct kt_node *node = &m->u.report.node;
@@ -65,9 +74,7 @@ void probe_start(struct repl *n, const struct kt_msg *m)
     p->deadline_ms = repl_now(n) + PROBE_MS;
     p->next = n->probes;
     n->probes = p;
-    p->cn = conns_open(n, a, CONN_PROBE, KT_CLASS_CONTROL, p);
-    if (!p->cn)
-        probe_end(p, -ENOMEM);
+    probe_open(p, a);
     repl_fine(n);
 }
 
@@ -90,6 +97,10 @@ void probe_down(struct conn *cn, int err)
     if (!p)
         return;
     p->cn = NULL;
+    if (!p->tcp && p->node.tcp.kind != KT_ADDR_NONE) {
+        probe_open(p, &p->node.tcp);
+        return;
+    }
     probe_end(p, err == 0 || err == UV_EOF ? -ECONNRESET : err);
 }
 
