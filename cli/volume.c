@@ -22,12 +22,12 @@ static int check_size(const struct cli *c, uint64_t *ret_size)
         return cli_usage("a volume needs a size: --size 10G.");
     int r = kt_size_parse(text, &v);
     if (r == -ERANGE || (r == 0 && v > KT_VOLUME_BYTES_MAX))
-        return cli_usage("a volume of %s is too large: the largest is 64T.",
+        return cli_usage("a size of %s is too large: volumes have 64T at most.",
                          text);
     if (r < 0)
         return cli_size(c, "size", 0, &v);
     if (v < KT_VOLUME_BYTES_MIN)
-        return cli_usage("a volume of %s is too small: the smallest is 4K.",
+        return cli_usage("a size of %s is too small: volumes have 4K at least.",
                          text);
     if (v % KT_SECTOR_BYTES)
         return cli_usage(
