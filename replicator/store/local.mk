@@ -12,9 +12,39 @@
 
 noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 %C%_libktstore_la_SOURCES = \
-	%D%/fold.c
+	%D%/append.c \
+	%D%/apply.c \
+	%D%/chains.c \
+	%D%/commit.c \
+	%D%/create.c \
+	%D%/digest.c \
+	%D%/dir.c \
+	%D%/fold.c \
+	%D%/index.c \
+	%D%/logfmt.c \
+	%D%/logio.c \
+	%D%/logread.c \
+	%D%/overlay.c \
+	%D%/read.c \
+	%D%/replay.c \
+	%D%/scan.c \
+	%D%/seg.c \
+	%D%/slots.c \
+	%D%/store.c \
+	%D%/super.c \
+	%D%/threads.c
 %C%_libktstoremem_la_SOURCES = \
 	%D%/fold.c \
 	%D%/mem_disk.c \
 	%D%/mem_ops.c \
 	%D%/store_mem.c
+
+# The same cases for both.
+kt_store_cases = tests/unit/test_store_promises.c tests/unit/store_cases.c \
+	tests/unit/store_model.c tests/unit/store_model.h
+unit_tests += tests/unit/test_store_disk tests/unit/test_store_mem
+tests_unit_test_store_disk_SOURCES = $(kt_store_cases) \
+	tests/unit/store_rig_disk.c
+tests_unit_test_store_mem_SOURCES = $(kt_store_cases) \
+	tests/unit/store_rig_mem.c
+tests_unit_test_store_mem_LDADD = %D%/libktstoremem.la $(LDADD)
