@@ -12,8 +12,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/kt-e2e.XXXXXX")
 dir=$work/cluster
 export KENTER_CONTEXT=$dir/context.json
 export KENTER_BINDIR=
-kenter=$top_builddir/cli/kenter
-plugin=$top_builddir/nbdkit-plugin/.libs/nbdkit-kenter-plugin.so
+kenter=$top_builddir/kenter
+plugin=$top_builddir/.libs/nbdkit-kenter-plugin.so
 pacer=$top_builddir/tests/e2e/pacer
 started=()
 

@@ -18,4 +18,5 @@ e2e_tests += \
 	%D%/test-bad-input.sh \
 	%D%/test-bad-bytes.sh \
 	%D%/test-full-capacity.sh \
-	%D%/test-full-disk.sh
+	%D%/test-full-disk.sh \
+	%D%/test-sandbox-life.sh

@@ -50,8 +50,8 @@ test "$before" = "$(k volume inspect v --json)" || fail "something changed"
 test "$(k volume ls --json | jq '.volumes | length')" = 1 || fail "volume ls"
 
 # The daemons' own refusals.
-hub=$top_builddir/hub/daemon/kenter-hub
-repl=$top_builddir/replicator/daemon/kenter-replicator
+hub=$top_builddir/kenter-hub
+repl=$top_builddir/kenter-replicator
 refused 'insecure-links' "$hub" --dir "$work/h" --init --listen tcp:0.0.0.0:0
 refused 'insecure-links' "$repl" --store "$work/s" --create \
     --hub "tcp:127.0.0.1:1" --listen tcp:0.0.0.0:0
