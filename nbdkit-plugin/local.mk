@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # nbdkit-kenter-plugin.so. Symbols come from the nbdkit server, so nothing
 # like -no-undefined here; only plugin_init and debug flags are exported.
-#
-# When the first source is there, take the # from the lines below, write
-# plugin.syms ({ global: plugin_init; *_debug_*; local: *; };) and add the
-# other sources to the list.
 
-#plugin_LTLIBRARIES += nbdkit-kenter-plugin.la
-#nbdkit_kenter_plugin_la_SOURCES = %D%/plugin.c
-#nbdkit_kenter_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS)
+plugin_LTLIBRARIES += nbdkit-kenter-plugin.la
+nbdkit_kenter_plugin_la_SOURCES = \
+	%D%/hub.c \
+	%D%/io.c \
+	%D%/link.c \
+	%D%/link.h \
+	%D%/plugin.c \
+	%D%/volume.c \
+	%D%/volume.h
+nbdkit_kenter_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS) \
+	-DKENTER_VERSION='"$(PACKAGE_VERSION)"'
 # clang sees inside nbdkit's macro a plugin_init without a prototype.
-#nbdkit_kenter_plugin_la_CFLAGS = $(KT_CFLAGS) -Wno-missing-prototypes
-#nbdkit_kenter_plugin_la_LDFLAGS = $(KT_LDFLAGS) -module -avoid-version \
-#	-shared -Wl,--version-script=$(top_srcdir)/%D%/plugin.syms
-#nbdkit_kenter_plugin_la_LIBADD = $(KT_LIBS) $(JANSSON_LIBS) \
-#	$(XXHASH_LIBS) -lpthread
+nbdkit_kenter_plugin_la_CFLAGS = $(KT_CFLAGS) -Wno-missing-prototypes
+nbdkit_kenter_plugin_la_LDFLAGS = $(KT_LDFLAGS) -module -avoid-version \
+	-shared -Wl,--version-script=$(top_srcdir)/%D%/plugin.syms
+nbdkit_kenter_plugin_la_LIBADD = $(KT_LIBS) $(JANSSON_LIBS) \
+	$(XXHASH_LIBS) -lpthread
 
 # libtool's own description of a plugin serves nobody.
 install-exec-hook:
