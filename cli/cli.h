@@ -105,6 +105,11 @@ int cli_hub_ask(struct kt_rpc *r, json_t *req,
                 json_t **ret_reply) KT_MUST_CHECK;
 int cli_hub_try(struct kt_rpc *r, json_t *req, json_t **ret_reply,
                 char *ret_why, size_t size) KT_MUST_CHECK;
+/* volume-inspect, which the hub answers in pages of chains: from chain number
+ * `from` on, one page or all. */
+int cli_hub_inspect(struct kt_rpc *r, const char *name, uint64_t from, bool all,
+                    json_t **ret_volume, char *ret_why,
+                    size_t size) KT_MUST_CHECK;
 /* Open, ask, close. */
 int cli_ask(const struct cli *c, json_t *req, json_t **ret_reply) KT_MUST_CHECK;
 

@@ -132,6 +132,58 @@ int cli_ask(const struct cli *c, json_t *req, json_t **ret_reply)
     return status;
 }
 
+/* One page: chains from number `from` on. */
+static int inspect_page(struct kt_rpc *r, const char *name, uint64_t from,
+                        json_t **ret_volume, char *ret_why, size_t size)
+{
+    json_t *req = json_pack("{s:s, s:s}", "op", "volume-inspect", "name", name);
+    json_t *reply;
+
+    if (from)
+        json_object_set_new(req, "from_chain", json_integer((json_int_t)from));
+    int err = cli_hub_try(r, req, &reply, ret_why, size);
+    if (err < 0)
+        return err;
+    json_t *v = json_object_get(reply, "volume");
+    if (json_is_object(v))
+        *ret_volume = json_incref(v);
+    else
+        err = KT_E_PROTO;
+    json_decref(reply);
+    if (err < 0)
+        snprintf(ret_why, size, "the hub's answer names no volume.");
+    return err;
+}
+
+int cli_hub_inspect(struct kt_rpc *r, const char *name, uint64_t from, bool all,
+                    json_t **ret_volume, char *ret_why, size_t size)
+{
+    json_t *volume, *page;
+
+    int err = inspect_page(r, name, from, &volume, ret_why, size);
+    while (err == 0 && all) {
+        uint64_t next = cli_js_uint(volume, "next_chain");
+        if (next <= from)
+            break;
+        from = next;
+        err = inspect_page(r, name, from, &page, ret_why, size);
+        if (err < 0) {
+            json_decref(volume);
+            break;
+        }
+        json_object_del(volume, "next_chain");
+        json_array_extend(json_object_get(volume, "chains"),
+                          json_object_get(page, "chains"));
+        if (cli_js_uint(page, "next_chain"))
+            json_object_set(volume, "next_chain",
+                            json_object_get(page, "next_chain"));
+        json_decref(page);
+    }
+    if (err == 0)
+        *ret_volume = volume;
+    return err;
+}
+
 const char *cli_js_text(const json_t *o, const char *key)
 {
     const char *s = json_string_value(json_object_get(o, key));

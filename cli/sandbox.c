@@ -202,7 +202,7 @@ static int prepare(const struct cli *c, struct sandbox *s)
     return CLI_DONE;
 }
 
-static void tell_how(const struct sandbox *s)
+static void tell_how(const struct sandbox *s, bool given)
 {
     char path[SANDBOX_PATH_MAX];
     struct kt_addr a;
@@ -216,8 +216,9 @@ static void tell_how(const struct sandbox *s)
            "  export KENTER_CONTEXT=%s\n"
            "  kenter volume create v1 --size 1G\n"
            "  nbdkit -U v1.sock kenter volume=v1\n"
-           "To look: kenter status. To stop: kenter sandbox down.\n",
-           sandbox_file(s, "context.json", path));
+           "To look: kenter status. To stop: kenter sandbox down%s%s\n",
+           sandbox_file(s, "context.json", path), given ? " --dir " : "",
+           given ? s->dir : "");
 }
 
 static int sandbox_up(struct cli *c)
@@ -238,7 +239,7 @@ static int sandbox_up(struct cli *c)
         return r;
     if (cli_value(c, "json"))
         return cli_print_json(sandbox_json(&s));
-    tell_how(&s);
+    tell_how(&s, cli_value(c, "dir") != NULL);
     return CLI_DONE;
 }
 

@@ -189,36 +189,19 @@ static int compare_chain(struct verify *v, const json_t *ch, char *ret_why,
     return r;
 }
 
-static int inspect(struct verify *v, json_t **ret_volume, char *ret_why,
-                   size_t size)
-{
-    json_t *reply;
-
-    int r = cli_hub_try(&v->hub,
-                        json_pack("{s:s, s:s}", "op", "volume-inspect", "name",
-                                  v->c->operands[0]),
-                        &reply, ret_why, size);
-    if (r < 0)
-        return r;
-    *ret_volume = json_incref(json_object_get(reply, "volume"));
-    json_decref(reply);
-    return 0;
-}
-
-/* Chain number i, again from the hub when it moved meanwhile. */
-static int compare_number(struct verify *v, size_t i, char *ret_why,
+/* Chain number i, asked for again at the hub when it moved meanwhile. */
+static int compare_number(struct verify *v, uint64_t i, char *ret_why,
                           size_t size)
 {
     json_t *volume;
 
     for (unsigned try = 1;; try++) {
-        int r = inspect(v, &volume, ret_why, size);
+        int r = cli_hub_inspect(&v->hub, v->c->operands[0], i, false, &volume,
+                                ret_why, size);
         if (r < 0)
             return r;
-        const json_t *chains = json_object_get(volume, "chains");
-        r = i < json_array_size(chains)
-                ? compare_chain(v, json_array_get(chains, i), ret_why, size)
-                : 0;
+        const json_t *ch = json_array_get(json_object_get(volume, "chains"), 0);
+        r = ch ? compare_chain(v, ch, ret_why, size) : 0;
         json_decref(volume);
         if (r != -EAGAIN || try == CHAIN_TRIES)
             return r;
@@ -232,12 +215,15 @@ static int compare_all(struct verify *v, char *ret_why, size_t size)
     const json_t *ch;
     size_t i;
 
-    int r = inspect(v, &volume, ret_why, size);
+    int r = cli_hub_inspect(&v->hub, v->c->operands[0], 0, true, &volume,
+                            ret_why, size);
     if (r < 0)
         return r;
     size_t n = json_array_size(json_object_get(volume, "chains"));
-    json_array_foreach(json_object_get(volume, "chains"), i, ch) v->total +=
-        cli_js_uint(ch, "extents");
+    json_array_foreach(json_object_get(volume, "chains"), i, ch)
+    {
+        v->total += cli_js_uint(ch, "extents");
+    }
     json_decref(volume);
     for (i = 0; i < n && r == 0; i++)
         r = compare_number(v, i, ret_why, size);

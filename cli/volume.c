@@ -270,18 +270,20 @@ static void print_volume(const json_t *v)
 
 static int volume_inspect(struct cli *c)
 {
-    json_t *reply;
+    char why[512] = "";
+    struct kt_rpc rpc;
+    json_t *v;
 
     int r = cli_check_name("volume", c->operands[0]);
     if (r == CLI_DONE)
-        r = cli_ask(c,
-                    json_pack("{s:s, s:s}", "op", "volume-inspect", "name",
-                              c->operands[0]),
-                    &reply);
+        r = cli_hub_open(c, &rpc, NULL);
     if (r != CLI_DONE)
         return r;
-    json_t *v = json_incref(json_object_get(reply, "volume"));
-    json_decref(reply);
+    int err =
+        cli_hub_inspect(&rpc, c->operands[0], 0, true, &v, why, sizeof(why));
+    kt_rpc_close(&rpc);
+    if (err < 0)
+        return cli_fail("%s", why);
     if (cli_value(c, "json"))
         return cli_print_json(v);
     print_volume(v);
