@@ -14,3 +14,7 @@ kenter_hub_SOURCES = \
 	%D%/store_lmdb.c
 kenter_hub_LDADD = $(KT_HUB_LIBS) $(KT_LIBS) \
 	$(UV_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
+
+unit_tests += tests/unit/test_hub_daemon tests/unit/test_hub_rows
+tests_unit_test_hub_daemon_SOURCES = tests/unit/test_hub_daemon.c
+tests_unit_test_hub_rows_SOURCES = tests/unit/test_hub_rows.c %D%/rows.c
