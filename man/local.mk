@@ -5,7 +5,7 @@
 # and an empty line; one that is not ASCII then needs "=encoding UTF-8". Each
 # option has an =item: tests/style/test-options.sh compares with --help.
 
-man1_pods = %D%/kenter.pod
+man1_pods = %D%/kenter.pod %D%/nbdkit-kenter-plugin.pod
 man8_pods = %D%/kenter-hub.pod %D%/kenter-replicator.pod
 
 man1_MANS = $(man1_pods:.pod=.1)
