@@ -66,6 +66,8 @@ static void flow_one(struct repl *n, struct conn *cn)
     bool stop = cn->doomed;
     if (is_client(cn)) {
         uint64_t limit = cn->paused ? REPL_QUEUE_LOW : REPL_QUEUE_MAX;
+        if (n->owed > REPL_HELD_MAX) /* many do not read what they asked */
+            limit = KT_RECORD_BYTES_MAX;
         stop = stop || n->full || owed > limit;
     }
     if (stop != cn->paused) {
@@ -107,11 +109,18 @@ void conns_fine(struct repl *n)
 
 void conns_tick(struct repl *n)
 {
+    n->owed = 0;
     for (uint32_t i = 0; i < n->conns_top; i++) {
         struct conn *cn = &n->conns[i];
-        if (cn->kind != CONN_FREE && cn->doomed)
+        if (cn->kind == CONN_FREE)
+            continue;
+        if (cn->doomed)
             kt_conn_close(cn->kc);
+        else if (is_client(cn))
+            n->owed += kt_conn_queued(cn->kc) + cn->reading;
     }
+    if (n->owed > REPL_HELD_MAX)
+        flow_all(n);
 }
 
 /* ---- sending ---- */

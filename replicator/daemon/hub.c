@@ -230,7 +230,7 @@ void hub_down(struct repl *n, int err, const char *text)
     if (was || !h->told || text[0]) {
         h->told = true;
         kt_log(KT_LOG_WARN, "hub_down", "err=\"%s\" text=\"%s\"",
-               kt_strerror(plain_err(err)), text);
+               err ? kt_strerror(plain_err(err)) : "closed here", text);
     }
     if (n->leaving)
         repl_left(n);

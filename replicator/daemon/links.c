@@ -186,7 +186,8 @@ void links_down(struct link *l, int err, const char *text)
     }
     kt_log(err ? KT_LOG_WARN : KT_LOG_INFO, "peer_lost",
            "peer=%s class=%s err=\"%s\"", p->node.name,
-           l->cls == KT_CLASS_DATA ? "data" : "sync", kt_strerror(err));
+           l->cls == KT_CLASS_DATA ? "data" : "sync",
+           err ? kt_strerror(err) : "closed here");
     chains_link(n, l, false);
     if (l->cls == KT_CLASS_DATA)
         push_link(p, false);
