@@ -5,9 +5,24 @@ unit_tests += tests/unit/test_checker
 tests_unit_test_checker_SOURCES = tests/unit/test_checker.c \
 	%D%/checker.c %D%/checker.h
 
-#check_PROGRAMS += %D%/sim
-#%C%_sim_SOURCES = %D%/sim.c
-#sim_tests += %D%/test-sim-seeds.sh
+check_PROGRAMS += %D%/sim
+%C%_sim_SOURCES = \
+	%D%/checker.c \
+	%D%/checker.h \
+	%D%/clientnode.c \
+	%D%/faults.c \
+	%D%/ghost.c \
+	%D%/hubnode.c \
+	%D%/net.c \
+	%D%/node.c \
+	%D%/nodeops.c \
+	%D%/sim.c \
+	%D%/sim.h \
+	%D%/trace.c \
+	%D%/verify.c \
+	%D%/workload.c \
+	%D%/world.c
+%C%_sim_LDADD = replicator/store/libktstoremem.la $(LDADD)
 
 PHONY_TARGETS += sim
 sim: $(check_PROGRAMS)

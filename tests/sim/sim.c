@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The deterministic simulator: one hub, three or four replicators, two
+ * clients, in one process, from the libraries the daemons are made of. Time,
+ * net, disks and faults come from one seed; the same seed is the same run.
+ *
+ *   sim --seed N [--trace] [--steps N]    one run
+ *   sim --seeds FROM COUNT                many; stops at the first failure
+ *   sim --file FILE                       the seeds listed in it
+ *   sim --again FROM COUNT                each twice: the same hash?
+ *   --mutant NAME                         with a rule switched off
+ *   --keep-going                          count failures instead of stopping
+ *   --seconds N                           stop after so long
+ */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tests/sim/sim.h"
+
+struct options {
+    uint64_t from, count, steps, seconds;
+    const char *file;
+    bool trace, keep_going, again, quiet;
+    unsigned mutant;
+};
+
+static struct world *current;
+static jmp_buf failed;
+static struct sim_stats stats;
+static uint64_t last_hash;
+
+static const char *const mutants[SIM_MUTANTS] = {
+    [SIM_M_NONE] = "none",
+    [SIM_M_ACK_EARLY] = "ack-early",
+    [SIM_M_SUCC_IGNORED] = "succ-ignored",
+    [SIM_M_NO_SYNC] = "no-sync",
+    [SIM_M_NO_VGEN] = "no-vgen",
+    [SIM_M_NO_DEDUP] = "no-dedup",
+    [SIM_M_NO_EQ] = "no-eq",
+    [SIM_M_NO_PREV] = "no-prev",
+    [SIM_M_NO_TOUCHED] = "no-touched",
+    [SIM_M_NO_FENCE] = "no-fence",
+    [SIM_M_NO_REPLAY] = "no-replay",
+    [SIM_M_NO_PROMISE] = "no-promise",
+    [SIM_M_EQ_UNSYNCED] = "eq-unsynced",
+};
+
+const char *sim_mutant_name(unsigned m)
+{
+    return m < SIM_MUTANTS ? mutants[m] : "?";
+}
+
+/* An assertion of the code under test failed: that is a result, too. */
+static void on_abort(int sig)
+{
+    (void)sig;
+    if (!current)
+        _Exit(134);
+    current->reason = "an assertion failed (see above)";
+    longjmp(failed, 1);
+}
+
+static void print_params(const struct world *w)
+{
+    const struct sim_params *p = &w->p;
+    fprintf(stderr,
+            "seed %" PRIu64 ": %u nodes, %u chains of %u extents, %u copies%s, "
+            "delay %" PRIu64 " us, disk %" PRIu64 " us, think %" PRIu64
+            " us, depth %u, log %u, faults %03x every %" PRIu64
+            " ms for %" PRIu64 " ms\n",
+            w->seed, p->nodes, p->chains, p->extents, p->replicas,
+            p->sync ? ", sync" : "", p->delay_us, p->disk_us, p->think_us,
+            p->depth, p->retain, p->faults, p->fault_ms, p->run_ms);
+}
+
+static bool run_seed(const struct options *o, uint64_t seed)
+{
+    struct world *w = world_new(seed);
+    w->trace = o->trace;
+    w->max_steps = o->steps;
+    w->mutant = o->mutant;
+    w->st = &stats;
+    w->fail = &failed;
+    current = w;
+    if (setjmp(failed) == 0) {
+        world_run(w);
+        last_hash = w->hash;
+        current = NULL;
+        world_free(w);
+        stats.seeds++;
+        return true;
+    }
+    current = NULL;
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGABRT);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
+    if (!o->quiet) {
+        trace_print_last(w);
+        print_params(w);
+    }
+    fprintf(stderr, "FAILED seed %" PRIu64 " step %" PRIu64 " at %.3f ms: %s\n",
+            seed, w->step, (double)w->now / 1000, w->reason);
+    /* What it held stays held: it may be in the middle of anything. */
+    return false;
+}
+
+static void print_stats(uint64_t bad, double seconds)
+{
+    const struct sim_stats *s = &stats;
+    printf("sim: %" PRIu64 " seeds ok, %" PRIu64 " failed, %.1f s, %" PRIu64
+           " virtual s, %" PRIu64 " events, %" PRIu64 " messages\n",
+           s->seeds, bad, seconds, s->virtual_ms / 1000, s->steps, s->msgs);
+    printf("sim: %" PRIu64 " operations: %" PRIu64
+           " writes acknowledged (%" PRIu64 " zeros), %" PRIu64
+           " reads, %" PRIu64 " flushes, %" PRIu64 " of unknown outcome\n",
+           s->ops, s->writes, s->zeros, s->reads, s->flushes, s->unknown);
+    printf("sim: %" PRIu64 " kills, %" PRIu64 " power losses (%" PRIu64
+           " total), %" PRIu64 " pauses, %" PRIu64 " resets, %" PRIu64
+           " partitions, %" PRIu64 " EIOs, %" PRIu64 " hub kills, %" PRIu64
+           " client kills, %" PRIu64 " steals\n",
+           s->kills, s->powers, s->powers_all, s->pauses, s->resets,
+           s->partitions, s->eios, s->hub_kills, s->client_kills, s->steals);
+    printf("sim: %" PRIu64 " epochs, %" PRIu64 " vgens, %" PRIu64
+           " attaches, %" PRIu64 " fenced, %" PRIu64 " replays, %" PRIu64
+           " resends, %" PRIu64 " duplicates, %" PRIu64 " gaps, %" PRIu64
+           " resumes, %" PRIu64 " EQ records, %" PRIu64 " resyncs, %" PRIu64
+           " extents copied, %" PRIu64 " skips, %" PRIu64 " cuts\n",
+           s->epochs, s->vgens, s->attaches, s->fences, s->replays, s->resends,
+           s->dups, s->gaps, s->resumes, s->eq_records, s->resyncs, s->extents,
+           s->skips, s->cuts);
+}
+
+static bool run_one(const struct options *o, uint64_t seed)
+{
+    if (!run_seed(o, seed))
+        return false;
+    if (!o->again)
+        return true;
+    uint64_t first = last_hash;
+    if (!run_seed(o, seed))
+        return false;
+    if (first != last_hash)
+        fprintf(stderr, "FAILED seed %" PRIu64 ": two runs differ\n", seed);
+    return first == last_hash;
+}
+
+static uint64_t run_file(const struct options *o)
+{
+    FILE *f = fopen(o->file, "r");
+    uint64_t seed, bad = 0;
+    char line[200];
+    if (!f) {
+        perror(o->file);
+        exit(2);
+    }
+    while (fgets(line, sizeof(line), f)) {
+        if (line[0] != '#' && sscanf(line, "%" SCNu64, &seed) == 1)
+            bad += !run_one(o, seed);
+    }
+    fclose(f);
+    return bad;
+}
+
+static uint64_t run_range(const struct options *o)
+{
+    uint64_t bad = 0;
+    time_t begun = time(NULL);
+    for (uint64_t i = 0; i < o->count; i++) {
+        if (o->seconds && (uint64_t)(time(NULL) - begun) >= o->seconds)
+            break;
+        if (run_one(o, o->from + i))
+            continue;
+        bad++;
+        if (!o->keep_going)
+            break;
+    }
+    return bad;
+}
+
+static void usage(void)
+{
+    fprintf(stderr, "usage: sim --seed N [--trace] [--steps N] | "
+                    "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
+                    "       [--mutant NAME] [--keep-going] [--quiet] "
+                    "[--seconds N]\n");
+    exit(2);
+}
+
+static uint64_t number(int argc, char **argv, int i)
+{
+    char *end = NULL;
+    if (i >= argc)
+        usage();
+    uint64_t n = strtoull(argv[i], &end, 10);
+    if (*end || end == argv[i])
+        usage();
+    return n;
+}
+
+static unsigned mutant_named(const char *name)
+{
+    for (unsigned m = 0; name && m < SIM_MUTANTS; m++) {
+        if (strcmp(mutants[m], name) == 0)
+            return m;
+    }
+    for (unsigned m = 0; m < SIM_MUTANTS; m++)
+        fprintf(stderr, "%s\n", mutants[m]);
+    exit(2);
+}
+
+static void parse(int argc, char **argv, struct options *o)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (!strcmp(a, "--seed")) {
+            o->from = number(argc, argv, ++i);
+        } else if (!strcmp(a, "--seeds") || !strcmp(a, "--again")) {
+            o->again = !strcmp(a, "--again");
+            o->from = number(argc, argv, ++i);
+            o->count = number(argc, argv, ++i);
+        } else if (!strcmp(a, "--file")) {
+            o->file = ++i < argc ? argv[i] : "";
+        } else if (!strcmp(a, "--steps")) {
+            o->steps = number(argc, argv, ++i);
+        } else if (!strcmp(a, "--seconds")) {
+            o->seconds = number(argc, argv, ++i);
+        } else if (!strcmp(a, "--mutant")) {
+            o->mutant = mutant_named(++i < argc ? argv[i] : NULL);
+        } else if (!strcmp(a, "--trace")) {
+            o->trace = true;
+        } else if (!strcmp(a, "--keep-going")) {
+            o->keep_going = true;
+        } else if (!strcmp(a, "--quiet")) {
+            o->quiet = true;
+        } else {
+            usage();
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.from = 1, .count = 1};
+    struct timespec a, b;
+    parse(argc, argv, &o);
+    signal(SIGABRT, on_abort);
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    uint64_t bad = o.file ? run_file(&o) : run_range(&o);
+    clock_gettime(CLOCK_MONOTONIC, &b);
+    print_stats(bad, (double)(b.tv_sec - a.tv_sec) +
+                         (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+    return bad ? 1 : 0;
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The simulated world: what its files share.
+ *
+ *   sim.c         options, seeds, counts
+ *   world.c       time, events, random streams, one whole run
+ *   trace.c       the last events, their hash, failing
+ *   net.c         connections that delay, break and lose suffixes
+ *   node.c        the replicator's shell: chains, links, the hub
+ *   nodeops.c     the replicator's shell: the store
+ *   hubnode.c     the hub's shell and its durable rows
+ *   clientnode.c  the engine's shell: attach, links
+ *   workload.c    requests of clients, and what became of each
+ *   faults.c      what breaks, and healing
+ *   ghost.c       every record there ever was, and what must stay of it
+ *   verify.c      the checks when all is over
+ *   checker.c     one sector as a register */
+#ifndef KT_TESTS_SIM_SIM_H
+#define KT_TESTS_SIM_SIM_H
+
+#include <setjmp.h>
+
+#include "hub/control/control.h"
+#include "lib/client/engine.h"
+#include "replicator/core/chain.h"
+#include "replicator/store/mem_disk.h"
+#include "replicator/store/store_mem.h"
+
+#define SIM_NODES_MAX 4u
+#define SIM_CLIENTS 2u
+#define SIM_EPS (1u + SIM_NODES_MAX + SIM_CLIENTS)
+#define SIM_EP_HUB 0u
+#define SIM_EP_NODE(i) (1u + (i))
+#define SIM_EP_CLIENT(i) (1u + SIM_NODES_MAX + (i))
+#define SIM_CHAINS_MAX 2u
+#define SIM_CHAIN_EXTENTS 16u /* a bound, before there is a configuration */
+#define SIM_GROUPS 4u         /* of sectors in use; one per extent */
+#define SIM_GROUP_SECTORS 4u
+#define SIM_HOT (SIM_GROUPS * SIM_GROUP_SECTORS)
+#define SIM_CONNS_MAX 256u
+#define SIM_TOKENS_MAX 256u
+#define SIM_MS 1000u
+
+struct world;
+
+/* ---- random streams: one per concern, so that turning one off does not
+ * shift the others ---- */
+struct rng {
+    uint64_t s;
+};
+uint64_t rng_next(struct rng *r);
+uint64_t rng_below(struct rng *r, uint64_t n);
+uint64_t rng_range(struct rng *r, uint64_t lo, uint64_t hi); /* inclusive */
+bool rng_chance(struct rng *r, unsigned per_mille);
+uint64_t rng_exp(struct rng *r, uint64_t mean);
+
+/* ---- events ---- */
+typedef void sim_fn(struct world *w, uint64_t a, uint64_t b, uint64_t c);
+struct sim_event {
+    uint64_t t, seq;
+    sim_fn *fn;
+    uint64_t a, b, c;
+};
+
+enum sim_fault {
+    SIM_F_RESET = 1,
+    SIM_F_PARTITION = 2,
+    SIM_F_KILL = 4,
+    SIM_F_POWER_ONE = 8,
+    SIM_F_POWER_ALL = 16,
+    SIM_F_PAUSE = 32,
+    SIM_F_HUB = 64,
+    SIM_F_CLIENT = 128,
+    SIM_F_STEAL = 256,
+    SIM_F_SLOW = 512,
+    SIM_F_KILL_ALL = 1024,
+    SIM_F_EIO = 2048,
+    SIM_F_ALL = 4095
+};
+
+/* Rules switched off, to see that the simulator notices. */
+enum sim_mutant {
+    SIM_M_NONE,
+    SIM_M_ACK_EARLY,    /* acknowledged before it is in the own log */
+    SIM_M_SUCC_IGNORED, /* acknowledged before the successor did */
+    SIM_M_NO_SYNC,      /* flush and FUA without fdatasync */
+    SIM_M_NO_VGEN,      /* everybody claims continuity */
+    SIM_M_NO_DEDUP,     /* the duplicate filter forgets */
+    SIM_M_NO_EQ,        /* equalize says done and does nothing */
+    SIM_M_NO_PREV,      /* records are taken whatever came before (I8) */
+    SIM_M_NO_TOUCHED,   /* a resync overwrites what was written meanwhile */
+    SIM_M_NO_FENCE,     /* token and epoch of writes are not looked at */
+    SIM_M_NO_REPLAY,    /* the client does not hear of a new vgen */
+    SIM_M_NO_PROMISE,   /* a sealed member goes on in its old epoch */
+    SIM_M_EQ_UNSYNCED,  /* EQ_OK without fdatasync (B3) */
+    SIM_MUTANTS
+};
+const char *sim_mutant_name(unsigned m);
+
+struct sim_params {
+    unsigned nodes, chains, replicas, extents; /* extents: per chain */
+    bool sync;                                 /* durability */
+    uint64_t delay_us, disk_us, think_us;
+    unsigned depth, codec; /* codec: per mille of messages */
+    uint32_t retain;       /* records in the log of a store */
+    unsigned faults;
+    uint64_t fault_ms;                   /* mean time between faults */
+    uint64_t run_ms;                     /* until everything is healed */
+    unsigned reads, flushes, fua, zeros; /* weights, per mille */
+};
+
+struct sim_stats {
+    uint64_t seeds, steps, ops, writes, reads, flushes, zeros, unknown;
+    uint64_t epochs, vgens, attaches, fences, kills, powers, powers_all;
+    uint64_t pauses, resets, partitions, hub_kills, client_kills, steals;
+    uint64_t eios, replays, resends, dups, gaps, resumes, resyncs, extents;
+    uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
+};
+
+/* ---- ghost.c: the history as it was made ---- */
+
+/* One record of one chain. content: which write each sector in use shows
+ * after it. */
+struct grec {
+    struct grec *parent, *next; /* next: of the hash chain */
+    unsigned chain;
+    struct kt_rid id;
+    uint64_t token, wseq, fingerprint;
+    bool fua;
+    uint64_t content[SIM_HOT];
+};
+
+struct gwrite { /* what a (token, chain, wseq) means */
+    struct gwrite *next;
+    unsigned chain;
+    uint64_t token, wseq, fingerprint;
+    uint64_t ids[SIM_HOT]; /* 0: does not touch */
+    struct grec *done;     /* where it was executed last */
+};
+
+#define GHOST_HASH 1024u
+struct gchain {
+    uint64_t epoch; /* newest committed */
+    struct grec *root;
+    struct grec *acked, *flushed;
+    uint64_t vgen; /* of acked */
+    /* by token: what the first configuration with it began with */
+    struct grec *granted[SIM_TOKENS_MAX];
+    uint64_t granted_vgen[SIM_TOKENS_MAX];
+};
+struct gcfg { /* committed by the hub */
+    struct gcfg *next;
+    uint64_t chain, epoch, sum;
+    struct grec *at; /* where its members began */
+};
+struct ghost {
+    struct gchain chains[SIM_CHAINS_MAX];
+    struct grec *recs[GHOST_HASH];
+    struct gwrite *writes[GHOST_HASH];
+    struct gcfg *cfgs;
+};
+
+/* ---- net.c ---- */
+struct smsg {
+    struct smsg *next;
+    uint64_t t;
+    bool up; /* not a message: the connection is made */
+    struct kt_msg msg;
+    struct kt_cfg cfg;
+    struct kt_chain_report chains[SIM_CHAINS_MAX];
+    struct kt_eq_target targets[KT_MEMBERS_MAX];
+    struct grec *ghost; /* DATA, ACK */
+};
+struct sconn {
+    uint64_t id; /* 0: free */
+    uint8_t cls;
+    bool broken;
+    unsigned ep[2]; /* 0 connected to 1 */
+    bool up[2], held[2];
+    uint64_t life[2];
+    struct smsg *first[2], **last[2];
+    uint64_t last_t[2];
+};
+/* 0: no slot. Ends in *_up or *_down at the connecting end. */
+uint64_t net_connect(struct world *w, unsigned from, unsigned to, uint8_t cls);
+void net_send(struct world *w, uint64_t conn, unsigned from,
+              const struct kt_msg *m, struct grec *ghost);
+void net_close(struct world *w, uint64_t conn, unsigned ep);
+/* It breaks in the middle: both ends learn of it some time. */
+void net_break(struct world *w, uint64_t conn);
+/* The process at ep is gone; machine: and so is its machine. */
+void net_process_gone(struct world *w, unsigned ep, bool machine);
+struct sconn *net_conn(struct world *w, uint64_t id);
+unsigned net_peer(const struct sconn *c, unsigned ep);
+bool net_blocked(const struct world *w, unsigned from, unsigned to);
+void net_free_all(struct world *w);
+
+/* ---- processes ---- */
+struct proc {
+    bool alive, machine;
+    uint64_t life; /* which run of the process */
+    uint64_t paused_until;
+};
+
+/* ---- node.c, nodeops.c ---- */
+enum slink_state { SLINK_IDLE, SLINK_OPENING, SLINK_UP };
+struct slink {
+    uint8_t state;
+    uint64_t conn, next_us, backoff_ms, report_us;
+    bool wanted;
+};
+struct schain {
+    bool used, credit_due, config_due, up_data, up_sync, grant_short;
+    uint32_t want;
+    int succ, dst; /* index of a node, or -1 */
+    struct store_chain *sc;
+    struct snode *n;
+    uint64_t forged; /* SIM_M_ACK_EARLY: how far it was told */
+    struct chain c;
+};
+struct spush;
+struct sop;
+struct snode {
+    struct world *w;
+    unsigned index, ep;
+    struct kt_node node;
+    struct kt_id uuid;
+    struct store_mem_disk *disk;
+    struct store *store; /* NULL: not running */
+    struct schain chains[SIM_CHAINS_MAX];
+    struct slink links[SIM_NODES_MAX][2]; /* by class - 1 */
+    uint64_t hub_conn, hub_next_us, hub_heard_us, hub_hb_us, hub_backoff_ms;
+    uint64_t reqs;
+    bool hub_up, registered, disk_due;
+    uint64_t slow_until;
+    struct spush *pushes;
+    struct sop *ops;
+    uint64_t ticks;
+};
+void node_init(struct world *w, unsigned index);
+void node_start(struct snode *n, bool same_boot);
+void node_crash(struct snode *n, bool power);
+void node_release(struct snode *n);
+void node_conn_up(struct snode *n, struct sconn *c);
+void node_msg(struct snode *n, struct sconn *c, const struct smsg *m);
+void node_conn_down(struct snode *n, uint64_t conn, unsigned peer, int err);
+void node_step(struct schain *sc, struct chain_event *ev);
+bool node_send_link(struct snode *n, int to, uint8_t cls,
+                    const struct kt_msg *m);
+struct slink *node_link(struct snode *n, int to, uint8_t cls);
+int node_of_store(const struct world *w, const struct kt_id *store);
+void node_want_link(struct snode *n, int to, uint8_t cls);
+
+void ops_act(struct schain *sc, const struct chain_act *a);
+void ops_push(struct schain *sc, const struct chain_act *a);
+void ops_push_run(struct snode *n);
+void ops_free_all(struct snode *n);
+void ops_schedule(struct snode *n);
+
+/* ---- hubnode.c ---- */
+struct shub;
+void hubnode_init(struct world *w);
+void hubnode_start(struct world *w);
+void hubnode_crash(struct world *w);
+void hubnode_release(struct world *w);
+void hubnode_conn_up(struct world *w, struct sconn *c);
+void hubnode_msg(struct world *w, struct sconn *c, const struct smsg *m);
+void hubnode_conn_down(struct world *w, uint64_t conn);
+bool hubnode_volume_ready(struct world *w);
+/* Every chain has all its members in service and nothing is going on. */
+bool hubnode_healthy(struct world *w);
+const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain);
+uint64_t hubnode_token(struct world *w); /* of the volume, durable */
+void hubnode_describe(struct world *w);
+
+/* ---- clientnode.c ---- */
+enum client_state { CL_OFF, CL_CONNECT, CL_ATTACH, CL_RUN };
+struct sclient {
+    struct world *w;
+    unsigned index, ep;
+    uint8_t state; /* enum client_state */
+    bool steal, hub_up;
+    struct kt_id id;
+    uint64_t hub_conn, req, next_us, renew_us, hub_heard_us;
+    struct engine *engine;
+    struct engine_out *out;
+    struct engine_opts opts;
+    bool fenced;
+    struct {
+        bool wanted, up;
+        int node;
+        uint64_t conn, next_us;
+    } slots[ENGINE_NODES_MAX];
+    struct grec *ghost, *ghost_ack; /* of the answer being delivered */
+    uint64_t ghost_vgen, asked_us;
+    bool hurried;
+    struct grec *acked[SIM_CHAINS_MAX];
+    uint64_t acked_vgen[SIM_CHAINS_MAX];
+    unsigned in_flight;
+    uint64_t first_vgen[SIM_CHAINS_MAX];
+};
+void client_init(struct world *w, unsigned index);
+void client_start(struct sclient *c, bool steal);
+void client_crash(struct sclient *c);
+void client_release(struct sclient *c);
+void client_conn_up(struct sclient *c, struct sconn *k);
+void client_msg(struct sclient *c, struct sconn *k, const struct smsg *m);
+void client_conn_down(struct sclient *c, uint64_t conn);
+void client_submit(struct sclient *c, struct engine_req *r);
+
+/* ---- workload.c ---- */
+enum wop_state { WOP_RUNS, WOP_OK, WOP_FAILED, WOP_UNKNOWN };
+struct wop {
+    uint64_t id;  /* of the write, or 0 */
+    uint8_t kind; /* enum engine_op */
+    uint8_t state;
+    bool fua, flushed;
+    unsigned client, hot, n; /* sectors in use it covers */
+    uint64_t token;
+    uint64_t s, f; /* stamps */
+    uint64_t us;
+    struct grec *flush_at[SIM_CHAINS_MAX];
+    uint64_t flush_vgen[SIM_CHAINS_MAX];
+    uint64_t seen[SIM_GROUP_SECTORS];
+    struct engine_req *req; /* while it runs */
+    uint8_t *buf;
+};
+#define WID_ZERO ((uint64_t)1 << 62) /* ids of ZERO and TRIM */
+void work_start(struct sclient *c);
+void work_done(struct sclient *c, struct engine_req *r);
+void work_client_gone(struct sclient *c);
+/* The ids a ZERO or TRIM message of this client stands for, by sector. */
+void work_zero_ids(struct sclient *c, uint64_t first, uint64_t n,
+                   uint64_t ret_ids[SIM_HOT]);
+unsigned work_pending(const struct world *w);
+void work_free(struct world *w);
+uint64_t hot_sector(const struct world *w, unsigned hot);
+uint64_t wid_parse(const struct world *w, const uint8_t *sector, unsigned hot);
+unsigned hot_chain(const struct world *w, unsigned hot);
+uint32_t hot_extent(const struct world *w, unsigned hot); /* in its chain */
+uint32_t hot_offset(const struct world *w, unsigned hot); /* sector in it */
+
+/* ---- the world ---- */
+#define TRACE_LAST 50u
+struct trace_entry {
+    uint64_t step, t;
+    unsigned ep;
+    const char *what;
+    uint64_t a, b, c;
+};
+struct world {
+    uint64_t seed, step, now, seq, stamp;
+    uint64_t max_steps;
+    bool trace, quiet;
+    unsigned mutant;
+    jmp_buf *fail;
+    struct rng net, disk, work, fault;
+    struct sim_params p;
+    struct sim_stats *st;
+    struct sim_event *heap;
+    size_t n_heap, cap_heap;
+    uint64_t hash;
+    struct trace_entry last[TRACE_LAST];
+    struct proc procs[SIM_EPS];
+    struct sconn conns[SIM_CONNS_MAX];
+    uint64_t n_conns, msgs;
+    struct smsg *free_msgs;
+    uint64_t blocked[SIM_EPS][SIM_EPS]; /* until when */
+    struct snode nodes[SIM_NODES_MAX];
+    struct shub *hub;
+    struct sclient clients[SIM_CLIENTS];
+    struct ghost ghost;
+    struct wop **ops;
+    size_t n_ops, cap_ops;
+    uint64_t fences[SIM_TOKENS_MAX]; /* stamp at which the token was taken
+                                        over; 0: not yet */
+    uint64_t newest_token;           /* granted */
+    bool closing;                    /* no new operations */
+    bool healed;
+    uint64_t volume_bytes, segment_bytes;
+    struct kt_id volume, cluster, history;
+    struct chain_out chain_out;
+    const char *reason;
+};
+
+uint64_t world_ms(const struct world *w);
+void world_at(struct world *w, uint64_t delay_us, sim_fn *fn, uint64_t a,
+              uint64_t b, uint64_t c);
+/* False, and called again later, while the process is stopped. */
+bool world_runs(struct world *w, unsigned ep);
+struct world *world_new(uint64_t seed);
+void world_free(struct world *w);
+void world_run(struct world *w);
+void ep_conn_up(struct world *w, unsigned ep, struct sconn *c);
+void ep_msg(struct world *w, unsigned ep, struct sconn *c,
+            const struct smsg *m);
+void ep_conn_down(struct world *w, unsigned ep, struct sconn *c, int err);
+
+/* ---- trace.c ---- */
+void trace(struct world *w, unsigned ep, const char *what, uint64_t a,
+           uint64_t b, uint64_t c);
+void sim_fail(struct world *w, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+void trace_print_last(const struct world *w);
+#define SIM_CHECK(w, cond, ...)                                                \
+    do {                                                                       \
+        if (!(cond))                                                           \
+            sim_fail((w), __VA_ARGS__);                                        \
+    } while (0)
+
+/* ---- ghost.c ---- */
+void ghost_init(struct world *w);
+void ghost_free(struct world *w);
+/* A client sends this WRITE. */
+void ghost_sent(struct sclient *c, const struct kt_msg *m);
+/* Some member takes this record in. */
+void ghost_append(struct snode *n, unsigned chain, const struct kt_record *r,
+                  const struct kt_buf *buf);
+struct grec *ghost_find(struct world *w, unsigned chain, struct kt_rid id);
+/* The record with this seq in the history that ends with from, or NULL. */
+struct grec *ghost_back(struct grec *from, uint64_t seq);
+struct grec *ghost_ack(struct schain *sc, const struct kt_msg *m);
+void ghost_flush_ok(struct schain *sc, const struct kt_msg *m);
+void ghost_activated(struct schain *sc);
+void ghost_committed(struct world *w, const struct kt_cfg *cfg);
+void ghost_flushed(struct world *w, unsigned chain, struct grec *g,
+                   uint64_t vgen);
+/* What a member is about to answer to a READ. */
+struct grec *ghost_read(struct schain *sc, uint32_t extent, uint32_t off,
+                        uint32_t len, const struct kt_buf *buf);
+
+/* ---- faults.c, verify.c ---- */
+void faults_start(struct world *w);
+void faults_heal(struct world *w);
+void verify_quiet(struct world *w);
+void verify_history(struct world *w);
+
+#endif

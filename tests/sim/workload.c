@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Requests of the clients, and what became of each. All I/O is on SIM_HOT
+ * sectors, a group in each extent; every write stamps its own id into each
+ * sector, so a read tells what it saw. Zeros carry no id: which ZERO or TRIM
+ * made them is taken from the ghost of the answer. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+#define STAMP 0x6b656e7465720000u
+
+/* ---- sectors ---- */
+
+uint64_t hot_sector(const struct world *w, unsigned hot)
+{
+    static const uint32_t at[SIM_GROUPS] = {0, KT_EXTENT_SECTORS - 4, 500, 62};
+    unsigned g = hot / SIM_GROUP_SECTORS;
+    (void)w;
+    return (uint64_t)g * KT_EXTENT_SECTORS + at[g] + hot % SIM_GROUP_SECTORS;
+}
+
+unsigned hot_chain(const struct world *w, unsigned hot)
+{
+    return hot / SIM_GROUP_SECTORS / w->p.extents;
+}
+
+uint32_t hot_extent(const struct world *w, unsigned hot)
+{
+    return hot / SIM_GROUP_SECTORS % w->p.extents;
+}
+
+uint32_t hot_offset(const struct world *w, unsigned hot)
+{
+    return (uint32_t)(hot_sector(w, hot) % KT_EXTENT_SECTORS);
+}
+
+static void stamp(const struct world *w, uint8_t *sector, unsigned hot,
+                  uint64_t id)
+{
+    uint64_t words[3] = {STAMP | hot, id, ~id};
+    (void)w;
+    memset(sector, 0, KT_SECTOR_BYTES);
+    memcpy(sector, words, sizeof(words));
+    memcpy(sector + KT_SECTOR_BYTES - 8, &id, 8);
+}
+
+uint64_t wid_parse(const struct world *w, const uint8_t *sector, unsigned hot)
+{
+    uint64_t words[3], last;
+    (void)w;
+    memcpy(words, sector, sizeof(words));
+    memcpy(&last, sector + KT_SECTOR_BYTES - 8, 8);
+    if (words[0] == 0 && words[1] == 0 && words[2] == 0 && last == 0)
+        return 0;
+    if (words[0] != (STAMP | hot) || words[2] != ~words[1] || last != words[1])
+        return UINT64_MAX;
+    return words[1];
+}
+
+/* ---- making operations ---- */
+
+static struct wop *op_new(struct sclient *c)
+{
+    struct world *w = c->w;
+    if (w->n_ops == w->cap_ops) {
+        w->cap_ops = w->cap_ops ? 2 * w->cap_ops : 256;
+        w->ops = realloc(w->ops, w->cap_ops * sizeof(struct wop *));
+        assert(w->ops);
+    }
+    struct wop *o = calloc(1, sizeof(*o));
+    struct engine_req *r = calloc(1, sizeof(*r));
+    assert(o && r);
+    o->client = c->index;
+    o->token = c->opts.token;
+    o->req = r;
+    r->tag = w->n_ops;
+    w->ops[w->n_ops++] = o;
+    return o;
+}
+
+static void pick_kind(struct world *w, struct wop *o)
+{
+    const struct sim_params *p = &w->p;
+    uint64_t x = rng_below(&w->work, 1000);
+    if (x < p->reads)
+        o->kind = ENGINE_READ;
+    else if (x < p->reads + p->flushes)
+        o->kind = ENGINE_FLUSH;
+    else if (x < p->reads + p->flushes + p->zeros)
+        o->kind = rng_chance(&w->work, 500) ? ENGINE_ZERO : ENGINE_TRIM;
+    else
+        o->kind = ENGINE_WRITE;
+    o->fua = o->kind != ENGINE_READ && o->kind != ENGINE_FLUSH &&
+             rng_chance(&w->work, p->fua);
+}
+
+static bool is_zero(const struct wop *o)
+{
+    return o->kind == ENGINE_ZERO || o->kind == ENGINE_TRIM;
+}
+
+static void fill(struct world *w, struct wop *o)
+{
+    struct engine_req *r = o->req;
+    unsigned group = rng_chance(&w->work, 500)
+                         ? 0
+                         : (unsigned)rng_below(&w->work, SIM_GROUPS);
+    unsigned first = (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS);
+    o->n = 1 + (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS - first);
+    o->hot = group * SIM_GROUP_SECTORS + first;
+    r->op = o->kind;
+    r->flags = o->fua ? ENGINE_F_FUA : 0;
+    r->off = hot_sector(w, o->hot) * KT_SECTOR_BYTES;
+    r->len = (uint64_t)o->n * KT_SECTOR_BYTES;
+    if (o->kind == ENGINE_ZERO && rng_chance(&w->work, 300))
+        r->flags |= ENGINE_F_NO_HOLE;
+    if (is_zero(o) && rng_chance(&w->work, 250)) {
+        o->hot = group * SIM_GROUP_SECTORS;
+        o->n = SIM_GROUP_SECTORS;
+        r->off = (uint64_t)group * KT_EXTENT_BYTES;
+        r->len = KT_EXTENT_BYTES;
+    }
+    if (o->kind == ENGINE_FLUSH)
+        o->n = 0;
+    if (o->kind != ENGINE_READ && o->kind != ENGINE_WRITE)
+        return;
+    r->buf = o->buf = malloc(r->len);
+    assert(o->buf);
+    for (unsigned i = 0; i < o->n && o->kind == ENGINE_WRITE; i++)
+        stamp(w, o->buf + i * KT_SECTOR_BYTES, o->hot + i, o->id);
+}
+
+static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
+{
+    struct sclient *c = &w->clients[index];
+    (void)x;
+    if (!w->procs[c->ep].alive || w->procs[c->ep].life != life || w->closing ||
+        c->fenced)
+        return;
+    world_at(w, 1 + rng_exp(&w->work, w->p.think_us), issue, index, life, 0);
+    if (!world_runs(w, c->ep) || !c->engine || c->in_flight >= w->p.depth)
+        return;
+    struct wop *o = op_new(c);
+    pick_kind(w, o);
+    if (o->kind != ENGINE_READ && o->kind != ENGINE_FLUSH)
+        o->id = w->n_ops | (is_zero(o) ? WID_ZERO : 0);
+    fill(w, o);
+    if (o->kind == ENGINE_FLUSH) {
+        memcpy(o->flush_at, c->acked, sizeof(o->flush_at));
+        memcpy(o->flush_vgen, c->acked_vgen, sizeof(o->flush_vgen));
+    }
+    o->s = ++w->stamp;
+    o->us = w->now;
+    c->in_flight++;
+    w->st->ops++;
+    trace(w, c->ep, "submit", o->kind, o->hot << 8 | o->n, o->id);
+    client_submit(c, o->req);
+}
+
+void work_start(struct sclient *c)
+{
+    world_at(c->w, 1, issue, c->index, c->w->procs[c->ep].life, 0);
+}
+
+/* ---- how they end ---- */
+
+static void settle(struct wop *o, uint8_t state)
+{
+    o->state = state;
+    free(o->req);
+    free(o->buf);
+    o->req = NULL;
+    o->buf = NULL;
+}
+
+static void take_read(struct sclient *c, struct wop *o)
+{
+    struct world *w = c->w;
+    SIM_CHECK(w, c->ghost, "a read ended without an answer");
+    for (unsigned i = 0; i < o->n; i++) {
+        uint64_t id = wid_parse(w, o->buf + i * KT_SECTOR_BYTES, o->hot + i);
+        if (id == 0)
+            id = c->ghost->content[o->hot + i] & WID_ZERO
+                     ? c->ghost->content[o->hot + i]
+                     : 0;
+        SIM_CHECK(w, id != UINT64_MAX, "a read returned a damaged sector");
+        o->seen[i] = id;
+    }
+}
+
+static void take_flush(struct sclient *c, const struct wop *f)
+{
+    struct world *w = c->w;
+    for (size_t i = 0; i < w->n_ops; i++) {
+        struct wop *o = w->ops[i];
+        if (o->token == f->token && o->state == WOP_OK && o->f < f->s)
+            o->flushed = true;
+    }
+    for (unsigned i = 0; i < w->p.chains; i++)
+        ghost_flushed(w, i, f->flush_at[i], f->flush_vgen[i]);
+}
+
+static void done_well(struct sclient *c, struct wop *o)
+{
+    struct world *w = c->w;
+    uint64_t fence = w->fences[o->token];
+    SIM_CHECK(w, o->kind == ENGINE_READ || !fence || o->s < fence,
+              "an operation begun after token %" PRIu64 " was taken over "
+              "succeeded",
+              o->token);
+    if (o->kind == ENGINE_READ) {
+        take_read(c, o);
+        w->st->reads++;
+    } else if (o->kind == ENGINE_FLUSH) {
+        take_flush(c, o);
+        w->st->flushes++;
+    } else {
+        o->flushed = o->fua || w->p.sync;
+        w->st->writes++;
+        w->st->zeros += is_zero(o);
+    }
+    if (o->id && c->ghost_ack) {
+        unsigned chain = hot_chain(w, o->hot);
+        c->acked[chain] = c->ghost_ack;
+        c->acked_vgen[chain] = c->ghost_vgen;
+    }
+}
+
+void work_done(struct sclient *c, struct engine_req *r)
+{
+    struct world *w = c->w;
+    SIM_CHECK(w, r->tag < w->n_ops && w->ops[r->tag]->req == r,
+              "something completed twice");
+    struct wop *o = w->ops[r->tag];
+    o->f = ++w->stamp;
+    c->in_flight--;
+    trace(w, c->ep, "complete", r->tag + 1, o->kind, (uint64_t)-r->err);
+    if (r->err == 0) {
+        done_well(c, o);
+        settle(o, WOP_OK);
+        return;
+    }
+    SIM_CHECK(w, r->err == -EIO, "an operation failed with error %d", r->err);
+    SIM_CHECK(w, hubnode_token(w) != o->token,
+              "an I/O error reached a client that is not fenced (A4)");
+    w->st->unknown++;
+    settle(o, WOP_FAILED);
+}
+
+void work_client_gone(struct sclient *c)
+{
+    struct world *w = c->w;
+    for (size_t i = 0; i < w->n_ops; i++) {
+        struct wop *o = w->ops[i];
+        if (o->state == WOP_RUNS && o->client == c->index && o->req) {
+            w->st->unknown++;
+            settle(o, WOP_UNKNOWN);
+        }
+    }
+    c->in_flight = 0;
+}
+
+void work_zero_ids(struct sclient *c, uint64_t first, uint64_t n,
+                   uint64_t ret_ids[SIM_HOT])
+{
+    struct world *w = c->w;
+    for (unsigned h = 0; h < SIM_HOT; h++) {
+        uint64_t at = hot_sector(w, h);
+        const struct wop *best = NULL;
+        if (at < first || at >= first + n)
+            continue;
+        /* The oldest under way; else, in a replay, the last one done. */
+        for (size_t i = w->n_ops; i > 0; i--) {
+            const struct wop *o = w->ops[i - 1];
+            if (!is_zero(o) || o->token != c->opts.token || h < o->hot ||
+                h >= o->hot + o->n)
+                continue;
+            if (o->state == WOP_RUNS)
+                best = o;
+            else if (!best || (best->state == WOP_OK && o->f > best->f))
+                best = o;
+        }
+        SIM_CHECK(
+            w, best,
+            "the client zeroes sector %" PRIu64 " and nobody asked for it", at);
+        ret_ids[h] = best->id;
+    }
+}
+
+unsigned work_pending(const struct world *w)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+        n += w->clients[i].in_flight;
+    return n;
+}
+
+void work_free(struct world *w)
+{
+    for (size_t i = 0; i < w->n_ops; i++) {
+        settle(w->ops[i], WOP_UNKNOWN);
+        free(w->ops[i]);
+    }
+    free(w->ops);
+}
