@@ -151,7 +151,7 @@ static bool push(struct link *l, const uint8_t *b, size_t len)
 
 static bool would_block(int err)
 {
-    return err == EAGAIN || err == EWOULDBLOCK || err == EINTR;
+    return err == EAGAIN || err == EINTR;
 }
 
 bool link_send(struct link *l, const struct kt_msg *m, uint8_t *enc,
