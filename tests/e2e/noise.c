@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/cursor.h"
 #include "lib/base/os.h"
 #include "lib/wire/msg.h"
 
