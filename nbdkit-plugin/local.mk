@@ -17,8 +17,9 @@ nbdkit_kenter_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS) \
 nbdkit_kenter_plugin_la_CFLAGS = $(KT_CFLAGS) -Wno-missing-prototypes
 nbdkit_kenter_plugin_la_LDFLAGS = $(KT_LDFLAGS) -module -avoid-version \
 	-shared -Wl,--version-script=$(top_srcdir)/%D%/plugin.syms
-nbdkit_kenter_plugin_la_LIBADD = $(KT_LIBS) $(JANSSON_LIBS) \
-	$(XXHASH_LIBS) -lpthread
+nbdkit_kenter_plugin_la_LIBADD = lib/client/libktclient.la \
+	lib/link/libktlink.la lib/wire/libktwire.la lib/base/libktbase.la \
+	$(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
 
 # libtool's own description of a plugin serves nobody.
 install-exec-hook:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Frames over sockets: transport between processes.
 #
-# Only framer is pure (tests/style/test-pure.sh).
+# Only framer is pure (tests/style/test-pure.sh). What needs libuv is a
+# library of its own: nothing that nbdkit loads uses libuv (A6).
 
-noinst_LTLIBRARIES += %D%/libktlink.la
-%C%_libktlink_la_SOURCES = \
+noinst_LTLIBRARIES += %D%/libktconn.la %D%/libktlink.la
+%C%_libktconn_la_SOURCES = \
 	%D%/conn.c \
 	%D%/conn_io.c \
-	%D%/conn_listen.c \
+	%D%/conn_listen.c
+%C%_libktlink_la_SOURCES = \
 	%D%/context.c \
 	%D%/framer.c \
 	%D%/rpc.c
