@@ -39,13 +39,13 @@ void hub_chains_wake_volume(struct hub *h, const struct hub_volume *v)
     }
 }
 
-/* Once the removal of its volume is on the way to the store, nothing of the
- * chain may be stored behind it. */
+/* Nothing is decided about it: the hub's row is outdated; or the removal of
+ * its volume is on the way to the store, and nothing may be stored behind. */
 bool hub_chain_frozen(const struct hub *h, const struct hub_chain *c)
 {
     const struct hub_volume *v = &h->volumes[c->volume];
 
-    return v->dropping || (v->txn && v->txn_why == HUB_TXN_RM);
+    return c->stale || v->dropping || (v->txn && v->txn_why == HUB_TXN_RM);
 }
 
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
@@ -104,6 +104,21 @@ static struct counts count(const struct hub *h, const struct hub_chain *c)
     return k;
 }
 
+/* B13. A new place at the tail, beside somebody else, comes with its resync:
+ * so the later one of the pair goes. */
+int hub_chain_cut(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+
+    for (unsigned i = 1; i < kt_cfg_serving(cfg); i++) {
+        const struct hub_node *a = hub_member_node(h, &cfg->members[i - 1]);
+        const struct hub_node *b = hub_member_node(h, &cfg->members[i]);
+        if (hub_node_live(a) && hub_node_live(b) && hub_nodes_cut(h, a, b))
+            return (int)i;
+    }
+    return -1;
+}
+
 static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
                             const struct counts *k)
 {
@@ -117,9 +132,11 @@ static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
     if (k->dead && rest + k->faulty + k->silent >= 1)
         why |= HUB_WHY_DEAD;
     /* A5: the limits bind only what nobody confirmed. */
-    if (k->silent && rest >= min &&
-        (!c->evicted_ms || h->now_ms - c->evicted_ms >= HUB_EVICT_MS))
+    bool may = !c->evicted_ms || h->now_ms - c->evicted_ms >= HUB_EVICT_MS;
+    if (k->silent && rest >= min && may)
         why |= HUB_WHY_DEAD;
+    if (k->good > min && may && hub_chain_cut(h, c) >= 0)
+        why |= HUB_WHY_CUT;
     if (k->faulty && k->good + k->leaving >= 1)
         why |= HUB_WHY_FAULTY;
     if (k->leaving && k->good >= min)

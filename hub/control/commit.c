@@ -111,6 +111,16 @@ static void build_members(const struct hub *h, const struct hub_chain *c,
     }
 }
 
+/* Who could have begun to sync but did not answer is not asked again at once:
+ * every try is an epoch. */
+static void back_off(const struct hub *h, struct hub_chain *c)
+{
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
+        if (!c->op.m[i].ok && hub_chain_candidate(h, c, i))
+            c->known[i].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
+    }
+}
+
 void hub_commit(struct hub *h, struct hub_chain *c)
 {
     struct hub_op *op = &c->op;
@@ -131,6 +141,7 @@ void hub_commit(struct hub *h, struct hub_chain *c)
         a->a = next->vgen;
     }
     build_members(h, c, next);
+    back_off(h, c);
     assert(kt_cfg_invalid(next) == NULL);
     assert(next->epoch > c->row.cfg.epoch);
 
@@ -243,10 +254,10 @@ void hub_activate_resend(struct hub *h, struct hub_chain *c)
         const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
         if (!(c->act_pending & 1u << i))
             continue;
-        if (n && n->row.incarnation == cfg->members[i].incarnation)
-            activate(h, c, i);
-        else
+        if (n && n->row.incarnation != cfg->members[i].incarnation)
             c->act_pending &= (uint8_t) ~(1u << i);
+        else if (hub_node_live(n))
+            activate(h, c, i);
     }
     c->act_ms = h->now_ms + HUB_ACT_RESEND_MS;
     hub_chain_due(c, c->act_ms);

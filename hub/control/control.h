@@ -43,6 +43,7 @@
 #define HUB_SYNC_BACKOFF_MS 5000u /* after a failed resync */
 #define HUB_LEASE_MS 10000u       /* of an attachment */
 #define HUB_CREATE_MS 10000u      /* until a creation is given up */
+#define HUB_CUT_MS 3000u          /* a link this long broken is cut */
 #define HUB_STALL_MS 5000u        /* a disk this stuck is no replica */
 #define HUB_FULL_PERCENT 85u      /* no new copy on a store this full */
 
@@ -201,6 +202,7 @@ enum hub_note {
     HUB_N_VGEN,         /* chain, a = new vgen */
     HUB_N_DOWN,         /* chain: no member of the last set answers */
     HUB_N_QUARANTINED,  /* chain, node */
+    HUB_N_STALE,        /* chain, a = a member's epoch, b = ours */
     HUB_N_ATTACHED,     /* volume, a = token */
     HUB_N_DETACHED,     /* volume */
     HUB_N_LIMIT,        /* a table is full; a = which row kind, 0 conns */
@@ -261,6 +263,11 @@ struct hub_node {
     uint64_t heard_ms; /* last message or registration */
     uint64_t suspect_ms, probed_ms;
     uint64_t leave_req, leave_ms;
+    /* Others it says it cannot reach, though they live (B13): since when, and
+     * when it said so last; 0 = it does not. */
+    struct {
+        uint64_t since_ms, last_ms;
+    } cut[HUB_NODES_MAX];
     /* A registration under way. */
     uint64_t reg_conn, reg_req, reg_txn;
     struct hub_node_row reg_row;
@@ -320,6 +327,7 @@ enum {
     HUB_WHY_SYNC = 64,        /* a member can start to sync */
     HUB_WHY_FAULTY = 128,     /* a SERVING member's store is broken */
     HUB_WHY_LEAVE = 256,      /* a SERVING member's node wants to stop */
+    HUB_WHY_CUT = 512,        /* two neighbours cannot reach each other */
 };
 
 enum hub_phase {
@@ -376,7 +384,10 @@ struct hub_chain {
     uint64_t due_ms;          /* look at it then */
     uint64_t evicted_ms;      /* last unconfirmed eviction; 0 = never */
     bool synced, sync_failed; /* SYNC_FIN of the SYNCING member */
-    uint8_t act_pending;      /* members that owe an ACT_OK, bits */
+    /* B15: a member has a newer configuration than the hub, whose database is
+     * an old backup. The hub decides nothing about this chain any more. */
+    bool stale;
+    uint8_t act_pending; /* members that owe an ACT_OK, bits */
     uint64_t act_ms;
     struct hub_known known[KT_MEMBERS_MAX];
     struct hub_op op;

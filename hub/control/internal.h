@@ -93,6 +93,10 @@ void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m);
 void hub_nodes_tick(struct hub *h);
 void hub_node_up(struct hub *h, struct hub_node *n);
 
+/* One of the two has said for a while that it cannot reach the other. */
+bool hub_nodes_cut(const struct hub *h, const struct hub_node *a,
+                   const struct hub_node *b);
+
 /* ---- chain.c ---- */
 /* Look at it in this step or the next; sets out->more. */
 void hub_chain_wake(struct hub *h, struct hub_chain *c);
@@ -101,6 +105,8 @@ void hub_chains_wake_volume(struct hub *h, const struct hub_volume *v);
 void hub_chain_due(struct hub_chain *c, uint64_t at_ms);
 uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_frozen(const struct hub *h, const struct hub_chain *c);
+/* The serving member to give up for a cut link between neighbours, or -1. */
+int hub_chain_cut(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
                          unsigned member);
 /* More waits for this node's copy than it may hold back. */

@@ -179,12 +179,44 @@ void hub_node_probed(struct hub *h, uint32_t node, int err)
         dead(h, n, false);
 }
 
-/* A peer cannot be reached: one probe of our own confirms it. */
-static void report(struct hub *h, const struct kt_msg *m)
+static void note_cut(struct hub *h, struct hub_node *from, uint32_t to)
+{
+    uint64_t *since = &from->cut[to].since_ms, *last = &from->cut[to].last_ms;
+
+    if (*last == 0 || h->now_ms - *last > HUB_CUT_MS)
+        *since = h->now_ms;
+    *last = h->now_ms;
+    if (h->now_ms - *since >= HUB_CUT_MS)
+        hub_chains_wake_node(h, from);
+}
+
+static bool says_cut(const struct hub *h, const struct hub_node *from,
+                     const struct hub_node *to)
+{
+    uint32_t i = hub_node_index(h, to);
+    uint64_t since = from->cut[i].since_ms, last = from->cut[i].last_ms;
+
+    return last && h->now_ms - last <= HUB_CUT_MS &&
+           h->now_ms - since >= HUB_CUT_MS;
+}
+
+bool hub_nodes_cut(const struct hub *h, const struct hub_node *a,
+                   const struct hub_node *b)
+{
+    return says_cut(h, a, b) || says_cut(h, b, a);
+}
+
+/* A peer cannot be reached. When refused, one probe of our own confirms its
+ * death; else the link between the two may be cut. */
+static void report(struct hub *h, struct hub_node *from, const struct kt_msg *m)
 {
     struct hub_node *n = hub_node_of(h, &m->u.report.node.id);
 
-    if (n && refusal(m->u.report.err) &&
+    if (!n || n == from || m->u.report.err >= 0)
+        return;
+    if (hub_node_live(n))
+        note_cut(h, from, hub_node_index(h, n));
+    if (refusal(m->u.report.err) &&
         !(n->state == HUB_NODE_DEAD && n->confirmed))
         probe(h, n);
 }
@@ -212,7 +244,7 @@ void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m)
         heartbeat(h, n, m);
         break;
     case KT_MSG_REPORT:
-        report(h, m);
+        report(h, n, m);
         break;
     case KT_MSG_PROBE_OK:
         o = hub_node_of(h, &m->u.report.node.id);

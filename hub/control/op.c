@@ -57,6 +57,11 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
     set_epoch(c);
     if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
         c->known[syncing].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
+    int cut = why & HUB_WHY_CUT ? hub_chain_cut(h, c) : -1;
+    if (cut >= 0) {
+        c->op.m[cut].left_out = true;
+        c->known[cut].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
+    }
     struct hub_action *a = hub_note(h, HUB_N_OP_START);
     a->chain = c->row.cfg.chain;
     a->a = c->op.epoch;
@@ -97,12 +102,16 @@ static void send_seals(struct hub *h, struct hub_chain *c)
 
     if (op->sent_ms && h->now_ms - op->sent_ms < HUB_SEAL_RESEND_MS)
         return;
+    bool first = op->sent_ms == 0;
     op->sent_ms = h->now_ms;
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         const struct kt_member *mb = &c->row.cfg.members[i];
         const struct hub_node *n = hub_member_node(h, mb);
         if (op->m[i].ok || !n || !n->conn || mb->state == KT_M_RELEASED ||
             mb->state == KT_M_QUARANTINED)
+            continue;
+        /* A silent one has it in its socket: do not fill that up. */
+        if (!first && n->state != HUB_NODE_UP)
             continue;
         struct kt_msg *m = hub_send(h, n->conn, KT_MSG_SEAL);
         m->chain = c->row.cfg.chain;

@@ -170,22 +170,21 @@ bool hub_seal_synced(const struct hub *h, const struct hub_chain *c,
 
 unsigned hub_seal_dropped(const struct hub *h, const struct hub_chain *c)
 {
-    unsigned faulty = 0, leaving = 0, rest = 0;
+    unsigned faulty = 0, spare = 0, rest = 0;
 
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
         if (!hub_seal_usable(c, i) && !hub_seal_synced(h, c, i))
             continue;
-        if (n && (n->store_err || n->disk_stall_ms >= HUB_STALL_MS))
+        if (n && n->store_err)
             faulty |= 1u << i;
-        else if (n && n->leaving)
-            leaving |= 1u << i;
+        else if (n && (n->leaving || n->disk_stall_ms >= HUB_STALL_MS))
+            spare |= 1u << i;
         else
             rest++;
     }
-    unsigned n_leaving = hub_bits(leaving);
-    unsigned drop = rest + n_leaving >= 1 ? faulty : 0;
+    unsigned drop = rest + hub_bits(spare) >= 1 ? faulty : 0;
     if (rest >= kt_max_u64(1, c->row.cfg.min_write))
-        drop |= leaving;
+        drop |= spare;
     return drop;
 }

@@ -364,7 +364,7 @@ void hub_volumes_tick(struct hub *h)
             v->found_creating = false;
             remove_volume(h, v, 0, HUB_D_OK);
         } else if (v->wait == HUB_WAIT_CREATE &&
-                   h->now_ms - v->wait_ms >= HUB_CREATE_MS) {
+                   h->now_ms - v->wait_ms >= HUB_CREATE_MS + v->n_chains) {
             v->done_a = active_chains(h, v);
             v->done_b = v->n_chains;
             remove_volume(h, v, -ETIMEDOUT, HUB_D_TIMEOUT);

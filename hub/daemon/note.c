@@ -13,9 +13,9 @@ static const char *node_name(const struct daemon *d, uint32_t node)
 
 static void why_text(uint64_t why, char *ret, size_t size)
 {
-    static const char *const names[] = {"prepare", "dead",   "restarted",
-                                        "writer",  "synced", "sync_failed",
-                                        "sync",    "faulty", "leave"};
+    static const char *const names[] = {
+        "prepare",     "dead", "restarted", "writer", "synced",
+        "sync_failed", "sync", "faulty",    "leave",  "cut"};
     size_t len = 0;
 
     ret[0] = '\0';
@@ -73,6 +73,13 @@ static void note_chain(const struct daemon *d, const struct hub_action *a)
                "chain=%llu vgen=%llu text=\"no member kept its memory: the "
                "client replays\"",
                chain, x);
+        break;
+    case HUB_N_STALE:
+        kt_log(KT_LOG_ERROR, "chain_stale",
+               "chain=%llu member_epoch=%llu hub_epoch=%llu text=\"this "
+               "database is older than the chain; nothing is decided about "
+               "it: restore a newer backup\"",
+               chain, x, y);
         break;
     case HUB_N_DOWN:
         kt_log(KT_LOG_WARN, "chain_down",

@@ -74,7 +74,7 @@ static json_t *nodes(const struct daemon *d, json_t *why, bool *insecure)
 /* ---- volumes ---- */
 
 struct tally {
-    unsigned missing, blocked, down, syncing, waiting, quarantined;
+    unsigned missing, blocked, down, syncing, waiting, quarantined, stale;
 };
 
 static void tally_chain(const struct daemon *d, const struct hub_chain *c,
@@ -89,6 +89,7 @@ static void tally_chain(const struct daemon *d, const struct hub_chain *c,
         last += state == KT_M_LAST;
         t->quarantined += state == KT_M_QUARANTINED;
     }
+    t->stale += c->stale;
     if (hub_chain_health(&d->hub, c) == HUB_UNAVAILABLE) {
         if (serving == 0)
             t->down++;
@@ -133,6 +134,11 @@ static json_t *why_volume(const struct hub_volume *v, const struct tally *t)
     if (t->quarantined)
         add(why, "%u replicas have another history and are not used",
             t->quarantined);
+    if (t->stale)
+        add(why,
+            "the hub's database is older than %u chains: it decides nothing "
+            "about them; restore a newer backup",
+            t->stale);
     return why;
 }
 

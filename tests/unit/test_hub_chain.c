@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A chain whose members die, freeze, return, and disagree. */
+#include <errno.h>
+
 #include "tests/unit/hub_world.h"
 
 static void a_killed_member_is_evicted_at_once(void **state)
@@ -431,6 +433,59 @@ static void another_history_is_quarantined(void **state)
     w_free(w);
 }
 
+/* B13: both see the hub, but not each other. */
+static void neighbours_that_are_cut_off_are_parted(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned a = w_peer_of(w, c, 0), b = w_peer_of(w, c, 1);
+    struct kt_msg m = {.type = KT_MSG_REPORT};
+
+    m.u.report.node = w->p[b].node;
+    m.u.report.err = -ETIMEDOUT;
+    for (unsigned i = 0; i < 4; i++) {
+        w_say(w, w->p[a].conn, &m);
+        w_run(w, 1000);
+    }
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(kt_cfg_find(c, &w->p[b].store), 2);
+    w_run(w, 6000);
+    w_synced(w, chain);
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_find(c, &w->p[a].store), 0);
+    assert_int_equal(kt_cfg_find(c, &w->p[b].store), 2);
+    assert_int_equal(kt_cfg_serving(c), 3);
+    w_free(w);
+}
+
+/* B15: nothing is decided from an old backup. */
+static void an_old_backup_decides_nothing(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    static struct hub_chain_row backup;
+
+    backup = w->chain_rows[0];
+    w_peer_kill(w, w_peer_of(w, c, 2));
+    uint64_t epoch = w_cfg(w, chain)->epoch;
+    w->chain_rows[0] = backup;
+    w_hub_start(w);
+    for (unsigned i = 0; i < 3; i++) {
+        if (w->p[i].up)
+            w_register(w, i);
+    }
+    w_peer_start(w, 0, true);
+    w_run(w, 60000);
+    assert_true(w_cfg(w, chain)->epoch < epoch);
+    assert_int_equal(w->chain_rows[0].prepare, backup.prepare);
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +506,8 @@ int main(void)
         cmocka_unit_test(a_faulty_store_is_put_out),
         cmocka_unit_test(leave_moves_the_chains_first),
         cmocka_unit_test(another_history_is_quarantined),
+        cmocka_unit_test(neighbours_that_are_cut_off_are_parted),
+        cmocka_unit_test(an_old_backup_decides_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
