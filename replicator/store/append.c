@@ -77,10 +77,11 @@ static int reserve(struct store *s, struct rec *r)
     struct extent_meta tail = e->tail;
     fold_extent(&tail, &r->rec);
     if (tail.alloc && !e->tail.alloc) {
-        int err = slots_reserve(s, r->chain);
+        int err = slots_reserve(s, e);
         if (err)
             return err;
         r->takes = true;
+        e->takes++;
     }
     e->tail = tail;
     return 0;

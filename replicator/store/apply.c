@@ -126,11 +126,10 @@ static void set_presence(uint8_t *p, uint32_t k, bool on)
     p[k / 8] = on ? p[k / 8] | bit : p[k / 8] & (uint8_t)~bit;
 }
 
-/* Folds the batch's records of e; newest[k]: the last that changes sector k.
- * Gives back the slots its records had reserved, but one if it needs one. */
-static int fold_batch(struct store *s, struct extent *e, struct rec **newest)
+/* Folds the batch's records of e; newest[k]: the last that changes sector
+ * k. */
+static void fold_batch(struct extent *e, struct rec **newest)
 {
-    uint32_t takes = 0;
     e->batch_meta = e->slotm;
     memcpy(e->batch_presence, e->presence, sizeof(e->presence));
     for (struct rec *r = e->first;; r = r->ext_next) {
@@ -138,22 +137,27 @@ static int fold_batch(struct store *s, struct extent *e, struct rec **newest)
         for (uint32_t i = 0; i < r->effect.n; i++)
             if (!fold_keeps(&r->rec, i))
                 newest[r->effect.first + i] = r;
-        takes += r->takes;
-        r->takes = false;
+        e->takes -= r->takes;
         if (r == e->batch_upto)
             break;
     }
-    e->batch_slot = e->slot;
-    if (!e->batch_meta.alloc) {
-        e->batch_slot = SLOT_NONE;
-    } else if (e->slot == SLOT_NONE) {
-        assert(takes > 0);
+}
+
+/* The slot e has after the batch. What was kept for it is used or, when
+ * nothing that is on its way needs it, given back. */
+static int plan_slot(struct store *s, struct extent *e)
+{
+    e->batch_slot = e->batch_meta.alloc ? e->slot : SLOT_NONE;
+    if (e->batch_meta.alloc && e->slot == SLOT_NONE) {
+        assert(e->reserved);
         e->batch_slot = slots_take(s);
         if (e->batch_slot == SLOT_NONE)
             return -ENOSPC;
-        takes--;
+        e->reserved = false;
+    } else if (e->reserved && e->takes == 0) {
+        e->reserved = false;
+        s->slots.reserved--;
     }
-    s->slots.reserved -= takes;
     return 0;
 }
 
@@ -161,7 +165,8 @@ static int plan_extent(struct batch *b, struct extent *e)
 {
     struct store *s = e->chain->store;
     struct rec *newest[KT_EXTENT_SECTORS] = {NULL};
-    int err = fold_batch(s, e, newest);
+    fold_batch(e, newest);
+    int err = plan_slot(s, e);
     for (uint32_t k = 0; !err && k < KT_EXTENT_SECTORS; k++) {
         const uint8_t *data = NULL;
         struct rec *r = newest[k];
@@ -312,8 +317,11 @@ static int batch_run(struct job *j)
 
 static void settle_extent(struct store *s, struct extent *e)
 {
-    if (e->slot != SLOT_NONE && e->batch_slot == SLOT_NONE)
+    if (e->slot != SLOT_NONE && e->batch_slot == SLOT_NONE) {
         slots_give(s, e->slot);
+        e->reserved = e->takes > 0; /* a later record counts on it */
+        s->slots.reserved += e->reserved;
+    }
     e->slot = e->batch_slot;
     e->slotm = e->batch_meta;
     memcpy(e->presence, e->batch_presence, sizeof(e->presence));

@@ -137,6 +137,18 @@ static int drop_run(struct job *j)
     return index_commit(ix);
 }
 
+static void give_slots(struct store *s, struct store_chain *c)
+{
+    for (uint32_t i = 0; i < c->n_extents; i++) {
+        const struct extent *e = c->ext[i];
+        if (!e)
+            continue;
+        s->slots.reserved -= e->reserved;
+        if (e->slot != SLOT_NONE)
+            slots_give(s, e->slot);
+    }
+}
+
 static void drop_done(struct job *j)
 {
     struct store *s = j->store;
@@ -145,11 +157,7 @@ static void drop_done(struct job *j)
     if (j->err && !s->err)
         store_fault(s, j->err);
     if (!j->err) {
-        for (const struct rec *r = c->recs; r; r = r->next)
-            s->slots.reserved -= r->takes;
-        for (uint32_t i = 0; i < c->n_extents; i++)
-            if (c->ext[i] && c->ext[i]->slot != SLOT_NONE)
-                slots_give(s, c->ext[i]->slot);
+        give_slots(s, c);
         store_ungrant(s, c);
         chain_forget(s, c);
         append_retry_held(s);

@@ -79,7 +79,7 @@ struct rec {
     struct seg *seg;
     uint64_t lsn; /* 0: refused */
     uint32_t off;
-    bool takes; /* a slot is reserved for it */
+    bool takes; /* its extent owns no slot before it, and owns one after */
     struct extent_effect effect;
     struct kt_record rec;
     struct kt_buf *buf;
@@ -102,7 +102,9 @@ struct extent {
     struct extent_meta slotm; /* what the index says */
     uint32_t slot;
     uint8_t presence[KT_PRESENCE_BYTES]; /* in the slot */
-    uint32_t gen;              /* raised whenever its slot is about to change */
+    uint32_t gen;   /* raised whenever its slot is about to change */
+    uint32_t takes; /* records not in a batch yet that take a slot */
+    bool reserved;  /* a slot is kept for it; never beside a slot it has */
     struct rec *first, **last; /* overlay, in order */
     struct rec **at; /* [KT_EXTENT_SECTORS] newest record of each sector, or
                         NULL when there is none at all */
@@ -249,9 +251,13 @@ int slots_grow(struct store *s, uint32_t upto) KT_MUST_CHECK;
 /* Free ones that are ready. */
 uint32_t slots_spare(const struct store *s);
 void slots_want_more(struct store *s, uint32_t n);
-/* Reserves one: from what is set aside for c, else a free one. 0, -EAGAIN
- * (more are being made ready), -ENOSPC. */
-int slots_reserve(struct store *s, struct store_chain *c) KT_MUST_CHECK;
+/* A record takes a slot for e, which lasts until it is applied: nothing to do
+ * when e has one still, or one is kept for it. Else from what is set aside for
+ * its chain, else a free one. 0, -EAGAIN (more are being made ready),
+ * -ENOSPC. */
+int slots_reserve(struct store *s, struct extent *e) KT_MUST_CHECK;
+/* Whether e has a slot, or one is kept for it. */
+bool extent_holds(const struct extent *e);
 
 /* chains.c */
 struct store_chain *chain_get(struct store *s, uint64_t id, uint32_t n_extents);

@@ -48,3 +48,12 @@ tests_unit_test_store_disk_SOURCES = $(kt_store_cases) \
 tests_unit_test_store_mem_SOURCES = $(kt_store_cases) \
 	tests/unit/store_rig_mem.c
 tests_unit_test_store_mem_LDADD = %D%/libktstoremem.la $(LDADD)
+
+# Only for the one on disk.
+unit_tests += tests/unit/test_store_crash tests/unit/test_store_limits
+kt_store_disk_rig = tests/unit/store_model.c tests/unit/store_model.h \
+	tests/unit/store_rig_disk.c
+tests_unit_test_store_crash_SOURCES = tests/unit/test_store_crash.c \
+	$(kt_store_disk_rig)
+tests_unit_test_store_limits_SOURCES = tests/unit/test_store_limits.c \
+	$(kt_store_disk_rig)

@@ -147,7 +147,11 @@ static int fold_tail(struct store_chain *c, struct rec *r)
     bool had = e->tail.alloc;
     fold_extent(&e->tail, &r->rec);
     r->takes = e->tail.alloc && !had;
-    c->store->slots.reserved += r->takes;
+    e->takes += r->takes;
+    if (r->takes && !extent_holds(e)) {
+        e->reserved = true;
+        c->store->slots.reserved++;
+    }
     return 0;
 }
 

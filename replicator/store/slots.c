@@ -234,9 +234,18 @@ void slots_give(struct store *s, uint32_t slot)
     m->assigned--;
 }
 
-int slots_reserve(struct store *s, struct store_chain *c)
+bool extent_holds(const struct extent *e)
+{
+    return e->slot != SLOT_NONE || e->reserved ||
+           (e->in_batch && e->batch_slot != SLOT_NONE);
+}
+
+int slots_reserve(struct store *s, struct extent *e)
 {
     struct slots *m = &s->slots;
+    struct store_chain *c = e->chain;
+    if (extent_holds(e))
+        return 0;
     if (c->granted) {
         c->granted--;
         m->set_aside--;
@@ -245,6 +254,7 @@ int slots_reserve(struct store *s, struct store_chain *c)
         return m->growing ? -EAGAIN : -ENOSPC;
     }
     m->reserved++;
+    e->reserved = true;
     return 0;
 }
 
