@@ -26,6 +26,7 @@
 #define CONNECT_MS 5000u
 #define GRANT_MS 15000u /* beyond wait=: the chains are reconfigured */
 #define RETRY_MS 300u
+#define DETACH_MS 3000u
 
 void hello_fill(struct kt_msg *m, uint8_t role, uint8_t cls)
 {
@@ -192,25 +193,37 @@ int hub_attach(struct volume *v, struct kt_rpc **ret_rpc, char *ret_why,
     return 0;
 }
 
-void hub_detach(struct volume *v)
+/* 0, or < 0: KT_E_BUSY means ask again. */
+static int detach_once(struct volume *v, struct kt_rpc *rpc)
 {
-    char why[WHY_BYTES];
-    struct kt_rpc *rpc = calloc(1, sizeof(*rpc));
     struct kt_msg m = {.type = KT_MSG_DETACH, .req = 1};
     m.u.attach.volume_id = v->id;
     m.u.attach.token = v->token;
     m.u.attach.client = options.client;
+    int r = kt_rpc_send(rpc, &m);
+    while (r == 0) {
+        r = kt_rpc_recv(rpc, DETACH_MS, &m);
+        if (r == 0 && m.type == KT_MSG_DETACH_OK)
+            return 0;
+        if (r == 0 && m.type == KT_MSG_ERROR)
+            return m.u.error.err < 0 ? m.u.error.err : KT_E_PROTO;
+    }
+    return r;
+}
+
+void hub_detach(struct volume *v)
+{
+    char why[WHY_BYTES];
+    uint64_t until_ms = kt_now_ms() + DETACH_MS;
+    struct kt_rpc *rpc = calloc(1, sizeof(*rpc));
     if (!rpc)
         return;
-    int r = open_hub(rpc, KT_ROLE_CLIENT, 2000, why, sizeof(why));
+    int r = open_hub(rpc, KT_ROLE_CLIENT, DETACH_MS, why, sizeof(why));
     if (r == 0) {
-        r = kt_rpc_send(rpc, &m);
-        while (r == 0) {
-            r = kt_rpc_recv(rpc, 5000, &m);
-            if (r == 0 && m.type == KT_MSG_ERROR)
-                r = m.u.error.err;
-            else if (r == 0 && m.type == KT_MSG_DETACH_OK)
-                break;
+        while ((r = detach_once(v, rpc)) == KT_E_BUSY &&
+               kt_now_ms() < until_ms) {
+            struct timespec t = {.tv_nsec = 100000000};
+            nanosleep(&t, NULL);
         }
         kt_rpc_close(rpc);
     }

@@ -347,8 +347,12 @@ static void timers(struct volume *v, uint64_t now)
             look_after(v, v->links[i], i, now);
     look_after(v, v->hub, 0, now);
     renew(v, now);
-    if (now < v->tick_ms && !v->hurry)
+    uint64_t due = v->tick_ms;
+    if (v->hurry) /* but not with every message */
+        due = kt_min_u64(due, v->ticked_ms + HURRY_TICK_MS);
+    if (now < due)
         return;
+    v->ticked_ms = now;
     struct engine_info info;
     io_step(v, (struct engine_event){.type = ENGINE_EV_TICK});
     engine_info(v->engine, &info);
@@ -384,7 +388,9 @@ static void gather(struct volume *v, struct set *s)
 
 static int patience(const struct volume *v, uint64_t now)
 {
-    uint64_t until = v->hurry ? now + HURRY_TICK_MS : v->tick_ms;
+    uint64_t until = v->tick_ms;
+    if (v->hurry)
+        until = kt_min_u64(until, v->ticked_ms + HURRY_TICK_MS);
     for (uint32_t i = 0; i < ENGINE_NODES_MAX; i++)
         if (v->links[i] && v->links[i]->state == LINK_WAITING)
             until = kt_min_u64(until, v->links[i]->retry_ms);

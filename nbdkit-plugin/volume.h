@@ -74,7 +74,7 @@ struct volume {
     /* the I/O thread's */
     int kick; /* eventfd */
     struct link *hub;
-    uint64_t tick_ms, renew_ms, renewed_ms;
+    uint64_t tick_ms, ticked_ms, renew_ms, renewed_ms;
     uint64_t leave_ms; /* deadline of leaving; 0 = not leaving */
     struct kt_msg_room room;
 };

@@ -126,6 +126,7 @@ void eng_work(struct engine *e, struct engine_chain *c)
 void eng_progress(struct engine *e, struct engine_chain *c)
 {
     eng_work(e, c);
+    c->progress_ms = e->now;
     if (!c->stalled)
         return;
     c->stalled = false;

@@ -124,7 +124,7 @@ struct engine_chain {
     uint8_t blocked;
     bool replaying;
     bool stalled, say_stalled, say_resumed, say_replay;
-    uint64_t stall_ms, say_ms;
+    uint64_t stall_ms, say_ms, progress_ms;
     bool want_cfg;
     uint8_t cfg_asked; /* members, by bit */
     uint64_t cfg_get_ms;

@@ -39,6 +39,8 @@ static void unanswered(struct engine *e, struct engine_part *p)
 
 static void stalled(struct engine *e, struct engine_chain *c, uint64_t since)
 {
+    /* Those that queue behind a chain at work do not wait for nothing. */
+    since = kt_max_u64(since, c->progress_ms);
     uint64_t ms = e->now - since;
     if (ms >= ENG_CFG_GET_MS && e->now - c->cfg_get_ms >= ENG_CFG_GET_MS) {
         c->cfg_get_ms = e->now;

@@ -253,6 +253,24 @@ static void a_silent_link_is_opened_anew_and_all_goes_again(void **st)
     rig_free(r);
 }
 
+static void a_stall_is_told_once_and_its_end_once(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    for (uint64_t i = 0; i < 10; i++)
+        rig_submit(r, ENGINE_WRITE, i * S, S, 1);
+    rig_wait(r, 5000);
+    assert_int_equal(r->stalls, 1);
+    uint64_t seq = 0;
+    for (int i = 0; i < 10; i++) {
+        rig_ack(r, rig_take(r, KT_MSG_WRITE), ++seq);
+        rig_event(r, ENGINE_EV_TICK);
+    }
+    assert_int_equal(r->stalls, 1);
+    assert_int_equal(r->resumes, 1);
+    rig_free(r);
+}
+
 static void a_full_store_fails_the_write_and_retires_its_wseq(void **st)
 {
     (void)st;
@@ -439,6 +457,7 @@ int main(void)
         cmocka_unit_test(
             no_answer_for_two_seconds_sends_again_if_the_link_lives),
         cmocka_unit_test(a_silent_link_is_opened_anew_and_all_goes_again),
+        cmocka_unit_test(a_stall_is_told_once_and_its_end_once),
         cmocka_unit_test(a_full_store_fails_the_write_and_retires_its_wseq),
         cmocka_unit_test(a_full_store_waits_for_the_other_parts_in_flight),
         cmocka_unit_test(a_dup_refusal_is_an_acknowledgement),
