@@ -265,12 +265,15 @@ int hub_db_read(struct hub_db *db,
 
     if (r == 0) {
         r = from_lmdb(mdb_cursor_open(txn, db->dbi, &cur));
-        if (r == 0)
+        if (r == 0) {
             r = read_pass(cur, "c", each, arg);
-        if (r == 0)
-            r = read_pass(cur, "nvt", each, arg);
-        if (r == 0)
-            r = read_pass(cur, "h", each, arg);
+            if (r == 0)
+                r = read_pass(cur, "nvt", each, arg);
+            if (r == 0)
+                r = read_pass(cur, "h", each, arg);
+            /* The end of a reading transaction does not close it. */
+            mdb_cursor_close(cur);
+        }
         mdb_txn_abort(txn);
     }
     if (r < 0)
