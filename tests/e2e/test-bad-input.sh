@@ -17,7 +17,7 @@ refused() {
 # Without a cluster.
 refused 'kenter sandbox up|context' "$kenter" volume ls
 cat >"$work/dead.json" <<'J'
-{"version":1,"cluster":"","node":"x","hub":["tcp:127.0.0.1:1"]}
+{"version":1,"node":"x","hub":["tcp:127.0.0.1:1"]}
 J
 refused 'hub' "$kenter" volume ls --context "$work/dead.json"
 begin=$SECONDS
@@ -40,7 +40,7 @@ refused 'size' "$kenter" volume create w --size banana
 refused 'size' "$kenter" volume create w --size 5000
 refused 'name' "$kenter" volume create a/b --size 1G
 refused 'name' "$kenter" volume create .. --size 1G
-refused 'exists|taken' "$kenter" volume create v --size 64M
+refused 'exists|taken|already' "$kenter" volume create v --size 64M
 refused 'nodes' "$kenter" volume create w --size 64M --replicas 5
 refused 'no (such )?volume|does not exist' "$kenter" volume rm nope
 refused 'no (such )?node|does not exist|not in' "$kenter" node inspect nope
@@ -54,7 +54,7 @@ hub=$top_builddir/kenter-hub
 repl=$top_builddir/kenter-replicator
 refused 'insecure-links' "$hub" --dir "$work/h" --init --listen tcp:0.0.0.0:0
 refused 'insecure-links' "$repl" --store "$work/s" --create \
-    --hub "tcp:127.0.0.1:1" --listen tcp:0.0.0.0:0
+    --hub "tcp:127.0.0.1:1" --listen tcp:192.0.2.1:0
 refused '--init' "$hub" --dir "$work/empty" --listen tcp:127.0.0.1:0
 refused '.' "$repl" --store "$work/s" --frobnicate
 refused 'in use|another|lock' "$repl" --store "$dir/n1/store" \
