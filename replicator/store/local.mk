@@ -57,3 +57,12 @@ tests_unit_test_store_crash_SOURCES = tests/unit/test_store_crash.c \
 	$(kt_store_disk_rig)
 tests_unit_test_store_limits_SOURCES = tests/unit/test_store_limits.c \
 	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_format
+tests_unit_test_store_format_SOURCES = tests/unit/test_store_format.c
+
+# Only for the twin.
+unit_tests += tests/unit/test_store_twin
+tests_unit_test_store_twin_SOURCES = tests/unit/test_store_twin.c \
+	tests/unit/store_model.c tests/unit/store_model.h \
+	tests/unit/store_rig_mem.c
+tests_unit_test_store_twin_LDADD = %D%/libktstoremem.la $(LDADD)
