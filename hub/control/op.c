@@ -326,6 +326,10 @@ static void seal_turn(struct hub *h, struct hub_chain *c)
         hub_chain_due(c, op->not_before_ms);
         return;
     }
+    /* The others may have died one after the other, this op's start among
+     * them: it is cold all the same when nobody has answered yet. */
+    if (!op->sealed_ms && is_cold(h, c))
+        op->cold = true;
     send_seals(h, c);
     hub_chain_due(c, op->sent_ms + HUB_SEAL_RESEND_MS);
     if (!op->sealed_ms && !op->down_said &&
