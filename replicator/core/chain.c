@@ -342,13 +342,13 @@ void chain_check(const struct chain *c)
     assert(c->applied.seq <= c->received.seq);
     if (c->phase != CHAIN_ACTIVE)
         return;
-    assert(c->received.seq - c->acked <= CHAIN_RING);
     assert(c->have_cfg && c->cfg.phase == KT_PHASE_ACTIVE); /* I5 */
     assert(c->promised <= c->cfg.epoch || c->saves);        /* I3 */
     if (c->role == CHAIN_MEMBER) {
         const struct kt_member *m = &c->cfg.members[c->me];
         assert(kt_id_eq(&m->store, &c->store)); /* I2, I4 */
         assert(m->incarnation == c->incarnation);
+        assert(c->received.seq - c->acked <= CHAIN_RING);
         assert(c->sent <= c->received.seq);
         assert(c->succ_acked <= c->received.seq); /* I12 */
     }

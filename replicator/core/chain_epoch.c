@@ -7,6 +7,7 @@
  *   append, sync, and tell the hub what they have now (B3, I14).
  * 3 ACTIVATE(cfg e'): all members have the same history; everything in it
  *   is acknowledged (I9); serve at once. */
+#include <errno.h>
 #include <string.h>
 
 #include "replicator/core/chain_int.h"
@@ -155,8 +156,9 @@ void chain_on_pushed(struct chain *c, const struct chain_event *ev,
     }
     /* The log no longer reaches back: that member cannot be equalized. A lost
      * link is tried again when the hub asks again. */
-    if (ev->err == KT_E_GAP && c->phase == CHAIN_SEALED && c->eq_donor) {
-        eq_ok(c, out, c->sealing, ev->err);
+    bool gap = ev->err == KT_E_GAP || ev->err == -ENODATA;
+    if (gap && c->phase == CHAIN_SEALED && c->eq_donor) {
+        eq_ok(c, out, c->sealing, KT_E_GAP);
         out->acts[out->n - 1].msg.u.eq_ok.store = ev->peer;
     }
 }
