@@ -53,9 +53,11 @@ void client_start(struct sclient *c, bool steal)
     world_at(w, 1, tick, c->index, p->life, 0);
 }
 
-static void note_info(struct sclient *c)
+void client_note(struct sclient *c)
 {
     struct engine_info i;
+    if (!c->engine)
+        return;
     engine_info(c->engine, &i);
     c->w->st->replays += i.replays;
     c->w->st->resends += i.resends;
@@ -73,12 +75,17 @@ void client_crash(struct sclient *c)
     trace(w, c->ep, "gone", p->life, 0, 0);
     p->alive = false;
     net_process_gone(w, c->ep, false);
-    if (c->engine)
-        note_info(c);
+    client_note(c);
     work_client_gone(c);
     free(c->engine);
     c->engine = NULL;
     c->state = CL_OFF;
+}
+
+void client_close(struct sclient *c)
+{
+    if (c->state == CL_CONNECT || c->state == CL_ATTACH)
+        client_crash(c);
 }
 
 /* ---- the engine ---- */

@@ -18,11 +18,11 @@ static uint64_t span(struct world *w)
                                       : between_ms(w, 1500, 12000);
 }
 
-static void restart(struct world *w, uint64_t index, uint64_t same_boot,
-                    uint64_t c)
+static void restart(struct world *w, uint64_t index, uint64_t b, uint64_t c)
 {
+    (void)b;
     (void)c;
-    node_start(&w->nodes[index], same_boot);
+    node_start(&w->nodes[index]);
 }
 
 static struct snode *any_node(struct world *w)
@@ -34,14 +34,14 @@ static void kill_node(struct world *w, struct snode *n, uint64_t us)
 {
     node_crash(n, false);
     w->st->kills++;
-    world_at(w, us, restart, n->index, true, 0);
+    world_at(w, us, restart, n->index, 0, 0);
 }
 
 static void power_off(struct world *w, struct snode *n, uint64_t us)
 {
     node_crash(n, true);
     w->st->powers++;
-    world_at(w, us, restart, n->index, false, 0);
+    world_at(w, us, restart, n->index, 0, 0);
 }
 
 static void hub_restart(struct world *w, uint64_t a, uint64_t b, uint64_t c)
@@ -293,6 +293,6 @@ void faults_heal(struct world *w)
     hubnode_start(w);
     for (unsigned i = 0; i < w->p.nodes; i++) {
         w->nodes[i].slow_until = 0;
-        node_start(&w->nodes[i], w->procs[w->nodes[i].ep].machine);
+        node_start(&w->nodes[i]);
     }
 }

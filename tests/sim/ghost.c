@@ -386,17 +386,18 @@ void ghost_activated(struct schain *sc)
 
 /* ---- reads ---- */
 
-struct grec *ghost_read(struct schain *sc, uint32_t extent, uint32_t off,
-                        uint32_t len, const struct kt_buf *buf)
+struct grec *ghost_read(struct schain *sc, const struct store_read *r)
 {
     struct world *w = sc->n->w;
+    const struct kt_buf *buf = r->ret_buf;
     unsigned chain = (unsigned)(sc->c.id - 1);
-    struct grec *g = ghost_find(w, chain, sc->sc->applied);
-    uint64_t first = volume_sector(w, chain, extent, off);
+    struct grec *g =
+        ghost_back(ghost_find(w, chain, sc->sc->applied), r->ret_seq);
+    uint64_t first = volume_sector(w, chain, r->extent, r->off);
     const uint8_t *data = buf->data;
     if (!g || sc->c.role != CHAIN_MEMBER)
         return g;
-    for (uint32_t i = 0; i < len / KT_SECTOR_BYTES; i++) {
+    for (uint32_t i = 0; i < r->len / KT_SECTOR_BYTES; i++) {
         uint64_t id = 0;
         unsigned h = 0;
         while (h < SIM_HOT && hot_sector(w, h) != first + i)

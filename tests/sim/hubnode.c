@@ -240,6 +240,13 @@ static void granted(struct world *w, uint64_t token)
     w->st->attaches++;
 }
 
+static void closed(struct world *w, uint64_t life, uint64_t conn, uint64_t c)
+{
+    (void)c;
+    if (w->procs[SIM_EP_HUB].alive && w->procs[SIM_EP_HUB].life == life)
+        hubnode_conn_down(w, conn);
+}
+
 static void act(struct world *w, const struct hub_action *a)
 {
     switch (a->type) {
@@ -250,6 +257,7 @@ static void act(struct world *w, const struct hub_action *a)
         break;
     case HUB_ACT_CLOSE:
         net_close(w, a->conn, SIM_EP_HUB);
+        world_at(w, 1, closed, w->procs[SIM_EP_HUB].life, a->conn, 0);
         break;
     case HUB_ACT_STORE:
         act_store(w, a);

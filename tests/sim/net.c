@@ -123,7 +123,8 @@ static void recode(struct world *w, struct smsg *s)
     SIM_CHECK(w, err == 0, "%s cannot be decoded: %d", kt_msg_name(s->msg.type),
               err);
     struct kt_buf *old = s->msg.buf;
-    SIM_CHECK(w, (old != NULL) == (back.buf != NULL),
+    bool had = old && (old->data_len || old->n_sums);
+    SIM_CHECK(w, had == (back.buf && (back.buf->data_len || back.buf->n_sums)),
               "%s lost or found a payload", kt_msg_name(s->msg.type));
     msg_copy(s, &back);
     kt_buf_unref(old);

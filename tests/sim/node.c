@@ -97,14 +97,14 @@ static struct schain *chain_create(struct snode *n, uint64_t chain)
 static void fine(struct world *w, uint64_t index, uint64_t life, uint64_t c);
 static void tick(struct world *w, uint64_t index, uint64_t life, uint64_t c);
 
-void node_start(struct snode *n, bool same_boot)
+void node_start(struct snode *n)
 {
     struct world *w = n->w;
     struct proc *p = &w->procs[n->ep];
     char why[200];
     if (p->alive)
         return;
-    if (!same_boot)
+    if (!p->machine)
         make_boot(n);
     struct store_opts o = {.boot = n->node.boot, .create = true};
     store_mem_set_disk(n->disk);
@@ -378,11 +378,33 @@ void node_want_link(struct snode *n, int to, uint8_t cls)
     }
 }
 
+static void break_it(struct world *w, uint64_t conn, uint64_t b, uint64_t c)
+{
+    (void)b;
+    (void)c;
+    net_break(w, conn);
+}
+
+/* A payload that does not match its sum is not taken, and the connection
+ * closed: the one way a record can be missing before others. */
+static bool damaged(struct snode *n, uint64_t conn, const struct kt_msg *m)
+{
+    struct world *w = n->w;
+    if (m->type != KT_MSG_FWD || w->healed || !(w->p.faults & SIM_F_RESET) ||
+        !rng_chance(&w->net, 3))
+        return false;
+    trace(w, n->ep, "damaged", conn, m->u.rec.id.seq, 0);
+    world_at(w, rng_exp(&w->net, 5 * SIM_MS), break_it, conn, 0, 0);
+    return true;
+}
+
 bool node_send_link(struct snode *n, int to, uint8_t cls,
                     const struct kt_msg *m)
 {
     if (to < 0 || node_link(n, to, cls)->state != SLINK_UP)
         return false;
+    if (cls == KT_CLASS_DATA && damaged(n, node_link(n, to, cls)->conn, m))
+        return true;
     net_send(n->w, node_link(n, to, cls)->conn, n->ep, m, NULL);
     return true;
 }
@@ -608,6 +630,21 @@ static void probe(struct snode *n, const struct kt_msg *m)
     }
 }
 
+/* Targets say that they have what they never got. */
+static void forge_eq_ok(struct snode *n, struct kt_msg *m)
+{
+    for (uint8_t i = 0; i < m->u.eq.n; i++) {
+        struct kt_msg ok = {
+            .type = KT_MSG_EQ_OK, .chain = m->chain, .epoch = m->epoch};
+        int to = node_of_store(n->w, &m->u.eq.targets[i].store);
+        ok.u.eq_ok.store = m->u.eq.targets[i].store;
+        ok.u.eq_ok.incarnation = m->u.eq.targets[i].incarnation;
+        ok.u.eq_ok.applied = m->u.eq.applied;
+        send_hub(&n->w->nodes[to], &ok);
+    }
+    m->u.eq.n = 0;
+}
+
 static void mutate(struct snode *n, struct schain *sc, struct kt_msg *m)
 {
     struct chain *c = &sc->c;
@@ -638,7 +675,7 @@ static void mutate(struct snode *n, struct schain *sc, struct kt_msg *m)
         break;
     case SIM_M_NO_EQ:
         if (m->type == KT_MSG_EQ)
-            m->u.eq.n = 0;
+            forge_eq_ok(n, m);
         break;
     }
 }

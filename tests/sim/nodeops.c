@@ -234,7 +234,7 @@ static void answer_read(struct sop *o, int err)
     m.u.data.len = o->len;
     m.u.data.seq = o->u.read.ret_seq;
     m.buf = o->buf;
-    struct grec *g = ghost_read(o->sc, o->extent, o->off, o->len, o->buf);
+    struct grec *g = ghost_read(o->sc, &o->u.read);
     net_send(n->w, o->conn, n->ep, &m, g);
 }
 

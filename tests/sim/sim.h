@@ -237,7 +237,7 @@ struct snode {
     uint64_t ticks;
 };
 void node_init(struct world *w, unsigned index);
-void node_start(struct snode *n, bool same_boot);
+void node_start(struct snode *n);
 void node_crash(struct snode *n, bool power);
 void node_release(struct snode *n);
 void node_conn_up(struct snode *n, struct sconn *c);
@@ -302,6 +302,9 @@ void client_init(struct world *w, unsigned index);
 void client_start(struct sclient *c, bool steal);
 void client_crash(struct sclient *c);
 void client_release(struct sclient *c);
+/* One that is not attached yet gives up. */
+void client_close(struct sclient *c);
+void client_note(struct sclient *c); /* counts what its engine saw */
 void client_conn_up(struct sclient *c, struct sconn *k);
 void client_msg(struct sclient *c, struct sconn *k, const struct smsg *m);
 void client_conn_down(struct sclient *c, uint64_t conn);
@@ -425,8 +428,7 @@ void ghost_committed(struct world *w, const struct kt_cfg *cfg);
 void ghost_flushed(struct world *w, unsigned chain, struct grec *g,
                    uint64_t vgen);
 /* What a member is about to answer to a READ. */
-struct grec *ghost_read(struct schain *sc, uint32_t extent, uint32_t off,
-                        uint32_t len, const struct kt_buf *buf);
+struct grec *ghost_read(struct schain *sc, const struct store_read *r);
 
 /* ---- faults.c, verify.c ---- */
 void faults_start(struct world *w);

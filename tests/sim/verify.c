@@ -180,12 +180,32 @@ static void judge_era(struct world *w, unsigned hot, const struct era *e,
               e->from);
 }
 
+/* Somebody who could give again what was lost holds the volume. */
+static bool holder_lives(const struct world *w)
+{
+    for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+        const struct sclient *c = &w->clients[i];
+        if (c->engine && !c->fenced && c->opts.token == w->newest_token)
+            return true;
+    }
+    return false;
+}
+
+/* What everybody has at the end. */
+static struct grec *at_end(struct world *w, unsigned chain)
+{
+    const struct kt_cfg *cfg = hubnode_cfg(w, chain);
+    struct snode *n = &w->nodes[node_of_store(w, &cfg->members[0].store)];
+    struct store_chain *st = store_chain_find(n->store, cfg->chain);
+    return ghost_find(w, chain, st->applied);
+}
+
 static void judge_sector(struct world *w, unsigned hot)
 {
     unsigned chain = hot_chain(w, hot);
     struct gchain *gc = &w->ghost.chains[chain];
     struct era e = {.from = 0};
-    uint64_t vgen = 0;
+    uint64_t vgen = 0, last = 0, final = at_end(w, chain)->content[hot];
     for (uint64_t t = 0; t < SIM_TOKENS_MAX; t++) {
         if (!gc->granted[t])
             continue;
@@ -197,13 +217,13 @@ static void judge_sector(struct world *w, unsigned hot)
             judge_cut(w, hot, e.initial, t);
         }
         vgen = gc->granted_vgen[t];
+        last = t;
     }
-    const struct kt_cfg *cfg = hubnode_cfg(w, chain);
-    struct snode *n = &w->nodes[node_of_store(w, &cfg->members[0].store)];
-    struct store_chain *st = store_chain_find(n->store, cfg->chain);
-    struct grec *g = ghost_find(w, chain, st->applied);
-    e.to = UINT64_MAX;
-    judge_era(w, hot, &e, g->content[hot]);
+    bool lost = hubnode_cfg(w, chain)->vgen != vgen && !holder_lives(w);
+    e.to = lost ? last : UINT64_MAX;
+    judge_era(w, hot, &e, final);
+    if (lost)
+        judge_cut(w, hot, final, UINT64_MAX);
 }
 
 void verify_history(struct world *w)

@@ -14,6 +14,7 @@
 
 #define LIVENESS_US (60u * 1000 * SIM_MS)
 #define AFTER_US (3u * 1000 * SIM_MS) /* of work after healing */
+#define REST_US (200u * SIM_MS)
 
 uint64_t rng_next(struct rng *r)
 {
@@ -186,7 +187,7 @@ static void draw_params(struct world *w)
     p->think_us = log_between(&r, 1 * SIM_MS, 200 * SIM_MS);
     p->depth = 1 + (unsigned)rng_below(&r, 8);
     p->codec = rng_chance(&r, 200) ? 100 : 10;
-    p->retain = rng_chance(&r, 300) ? 1 + (uint32_t)rng_below(&r, 40) : 4096;
+    p->retain = rng_chance(&r, 300) ? CHAIN_RING + 8 : 8192;
     p->faults = draw_faults(&r);
     p->fault_ms = log_between(&r, 300, 5000);
     p->run_ms = 4000 + rng_below(&r, 20000);
@@ -263,7 +264,7 @@ static void start_all(struct world *w)
 {
     hubnode_start(w);
     for (unsigned i = 0; i < w->p.nodes; i++)
-        node_start(&w->nodes[i], true);
+        node_start(&w->nodes[i]);
     while (!hubnode_volume_ready(w)) {
         turn(w);
         SIM_CHECK(w, w->now < LIVENESS_US, "the volume was not made in 60 s");
@@ -271,21 +272,26 @@ static void start_all(struct world *w)
     client_start(&w->clients[0], false);
 }
 
+static bool at_rest(struct world *w)
+{
+    return work_pending(w) == 0 && hubnode_healthy(w);
+}
+
 static void wait_for_the_end(struct world *w)
 {
     uint64_t until = w->now + LIVENESS_US;
-    while (work_pending(w) > 0 || !hubnode_healthy(w)) {
-        turn(w);
-        if (w->now < until)
-            continue;
-        hubnode_describe(w);
-        SIM_CHECK(w, work_pending(w) == 0,
-                  "%u operations hang 60 s after all was healed",
-                  work_pending(w));
-        sim_fail(w, "the chains are not at full strength 60 s after all was "
-                    "healed");
-    }
-    run_until(w, w->now + 200 * SIM_MS);
+    do {
+        while (!at_rest(w) && w->now < until)
+            turn(w);
+        run_until(w, w->now + REST_US);
+    } while (!at_rest(w) && w->now < until);
+    if (at_rest(w))
+        return;
+    hubnode_describe(w);
+    SIM_CHECK(w, work_pending(w) == 0,
+              "%u operations hang 60 s after all was healed", work_pending(w));
+    sim_fail(w, "the chains are not at full strength 60 s after all was "
+                "healed");
 }
 
 void world_run(struct world *w)
@@ -296,9 +302,13 @@ void world_run(struct world *w)
     faults_heal(w);
     run_until(w, w->now + AFTER_US);
     w->closing = true;
+    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+        client_close(&w->clients[i]);
     wait_for_the_end(w);
     verify_quiet(w);
     verify_history(w);
+    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+        client_note(&w->clients[i]);
     w->st->virtual_ms += w->now / SIM_MS;
     w->st->steps += w->step;
 }
