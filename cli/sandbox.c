@@ -204,7 +204,7 @@ static int prepare(const struct cli *c, struct sandbox *s)
 
 static void tell_how(const struct sandbox *s, bool given)
 {
-    char path[SANDBOX_PATH_MAX];
+    char path[SANDBOX_PATH_MAX], plugin[SANDBOX_PATH_MAX];
     struct kt_addr a;
 
     printf("a hub and %u node%s are up in %s\n", s->nodes,
@@ -215,9 +215,10 @@ static void tell_how(const struct sandbox *s, bool given)
     printf("\nTo use them:\n"
            "  export KENTER_CONTEXT=%s\n"
            "  kenter volume create v1 --size 1G\n"
-           "  nbdkit -U v1.sock kenter volume=v1\n"
+           "  nbdkit -U v1.sock %s volume=v1\n"
            "To look: kenter status. To stop: kenter sandbox down%s%s\n",
-           sandbox_file(s, "context.json", path), given ? " --dir " : "",
+           sandbox_file(s, "context.json", path),
+           sandbox_plugin(plugin, sizeof(plugin)), given ? " --dir " : "",
            given ? s->dir : "");
 }
 

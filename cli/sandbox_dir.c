@@ -24,6 +24,9 @@ int sandbox_find(const struct cli *c, struct sandbox *ret_s)
 
     memset(ret_s, 0, sizeof(*ret_s));
     ret_s->lock_fd = -1;
+    /* An unset variable in a script must not mean the default sandbox. */
+    if (dir && !*dir)
+        return cli_usage("--dir is empty: say where the sandbox is.");
     if (!dir)
         dir = getenv("KENTER_SANDBOX");
     if (dir && dir[0] == '/') {

@@ -185,7 +185,9 @@ static void a_sandbox_that_is_none_is_refused(void **state)
     (void)state;
     fake_dir(dir);
     snprintf(opt, sizeof(opt), "--dir=%s", dir);
-    struct said *s = fake_run(NULL, "sandbox", "status", opt, NULL);
+    struct said *s = fake_run(NULL, "sandbox", "down", "--dir", "", NULL);
+    assert_int_equal(s->status, CLI_USAGE);
+    s = fake_run(NULL, "sandbox", "status", opt, NULL);
     assert_int_equal(s->status, CLI_FAILED);
     SAYS(s->err, "no sandbox");
     fake_write(dir, "precious", "data");
