@@ -14,8 +14,7 @@
 #include "replicator/store/disk.h"
 
 #define SLOTS_BYTES_MIN (16u << 20)
-#define INDEX_BYTES_MIN (8u << 20)
-#define SLOT_COST (KT_EXTENT_BYTES + CSUM_SLOT_BYTES + 1024u)
+#define SLOT_COST (KT_EXTENT_BYTES + CSUM_SLOT_BYTES + INDEX_BYTES_SLOT)
 #define SLOTS_AT_START 16u
 
 static uint32_t segment_bytes(const struct store *s, uint64_t fs_bytes)
@@ -38,7 +37,7 @@ static int plan(struct store *s, struct why *w)
     uint64_t bytes_free = (uint64_t)v.f_bavail * v.f_frsize;
     s->super.seg_bytes = segment_bytes(s, (uint64_t)v.f_blocks * v.f_frsize);
     uint64_t reserve = (uint64_t)LOG_SEGS_MIN * s->super.seg_bytes +
-                       INDEX_BYTES_MIN + bytes_free / 20;
+                       INDEX_BYTES_BASE + bytes_free / 20;
     uint64_t least = reserve + SLOTS_BYTES_MIN;
     if (s->opts.capacity_bytes && s->opts.capacity_bytes < SLOTS_BYTES_MIN)
         least = reserve + s->opts.capacity_bytes;

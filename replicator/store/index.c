@@ -91,7 +91,7 @@ static int presize(const char *path, uint64_t bytes)
 
 int index_open(const char *path, uint64_t slots, struct index **ret_ix)
 {
-    int err = presize(path, (4u << 20) + slots * 1024);
+    int err = presize(path, INDEX_BYTES_BASE + slots * INDEX_BYTES_SLOT);
     if (err)
         return err;
     struct index *ix = calloc(1, sizeof(*ix));

@@ -9,6 +9,9 @@
 #include "replicator/store/fold.h"
 
 #define SLOT_NONE UINT32_MAX
+/* Disk blocks taken for the index at creation. */
+#define INDEX_BYTES_BASE (16u << 20)
+#define INDEX_BYTES_SLOT 1024u
 
 struct index;
 

@@ -64,6 +64,7 @@ static unsigned rec_iov(struct rec *r, struct iovec *iov)
 struct written {
     struct seg *seg;
     uint64_t lsn, fua_lsn;
+    bool plain; /* some wait for no sync */
 };
 
 /* Writes the run of neighbours that begins at r; returns what follows. Once
@@ -82,6 +83,8 @@ static struct rec *write_run(struct rec *r, struct written *ret_w, int *ret_err)
         ret_w->lsn = r->lsn;
         if (r->rec.flags & KT_RF_FUA)
             ret_w->fua_lsn = r->lsn;
+        else
+            ret_w->plain = true;
         n_recs++;
         r = r->log_next;
     }
@@ -103,7 +106,7 @@ static void publish(struct store *s, const struct written *w)
     if (s->sync_want > s->durable_lsn)
         pthread_cond_signal(&s->sync_cv);
     /* The loop has nothing to do for a record that waits for its sync. */
-    bool tell = w->fua_lsn == w->lsn ? false : store_due(s);
+    bool tell = w->plain && store_due(s);
     pthread_mutex_unlock(&s->mu);
     if (tell)
         store_tell(s);

@@ -270,7 +270,7 @@ uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want)
     m->set_aside += n - c->granted;
     c->granted = n;
     slots_want_more(s, want - (n < want ? n : want));
-    s->short_of = n < want && !m->growing;
+    s->short_of = n < want && (m->full || !m->growing);
     return n;
 }
 

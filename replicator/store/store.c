@@ -91,9 +91,8 @@ static int load_super(struct store *s, struct why *w)
     if (err)
         return why_set(w, err, "cannot read the superblock in %s: %s", s->dir,
                        kt_strerror(err));
-    /* A store can be told to grow; what is there is never given up. */
-    uint64_t want = s->opts.capacity_bytes & ~(uint64_t)(KT_EXTENT_BYTES - 1);
-    s->super.capacity = kt_max_u64(s->super.capacity, want);
+    /* The damaged copy may have been the newer one, of one life more. */
+    s->super.incarnation += s->super.one_bad;
     s->uuid64 = log_uuid64(&s->super.uuid);
     return 0;
 }
@@ -118,8 +117,7 @@ static int begin_life(struct store *s)
 {
     struct super *u = &s->super;
     bool kept = !u->one_bad && (u->clean || kt_id_eq(&u->boot, &s->opts.boot));
-    /* The damaged copy may have been the newer one. */
-    u->incarnation += u->one_bad ? 2 : 1;
+    u->incarnation++;
     if (!kept)
         u->cont_base = u->incarnation;
     u->boot = s->opts.boot;
