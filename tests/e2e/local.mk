@@ -19,5 +19,6 @@ e2e_tests += \
 	%D%/test-bad-bytes.sh \
 	%D%/test-full-capacity.sh \
 	%D%/test-full-disk.sh \
+	%D%/test-happy-path.sh \
 	%D%/test-sandbox-life.sh \
 	%D%/test-cli-contract.sh
