@@ -81,6 +81,22 @@ static bool stock_put(struct full_buf *b)
     return fits;
 }
 
+/* At exit, or when a plugin that links this is unloaded: nothing would point
+ * at the stock any more. */
+__attribute__((destructor)) static void stock_empty(void)
+{
+    for (size_t i = 0; i < N_DATA * N_SUMS; i++) {
+        struct full_buf **first = &stock.first[i / N_SUMS][i % N_SUMS];
+        while (*first) {
+            struct full_buf *b = *first;
+            *first = b->next;
+            free(b->buf.data);
+            free(b);
+        }
+    }
+    stock.bytes = 0;
+}
+
 static struct full_buf *fresh(uint8_t data_class, uint8_t sum_class,
                               uint32_t data_bytes)
 {
