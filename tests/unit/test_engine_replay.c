@@ -77,6 +77,38 @@ static void of_two_overlapping_kept_writes_the_second_waits(void **st)
     rig_free(r);
 }
 
+/* Write 2 is durable and has no need of a copy; were 1 sent again and all
+ * lost half way once more, 2 would be gone. */
+static void what_survived_does_not_go_again(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    for (uint64_t i = 1; i <= 4; i++)
+        acked(r, ENGINE_WRITE, 1, (int)i, i);
+    struct engine_req *w = rig_submit(r, ENGINE_WRITE, 9 * S, S, 9);
+    struct rig_send *s = rig_take(r, KT_MSG_WRITE);
+    struct kt_cfg c = rig_make_cfg(r, 0, 2, 2, "123");
+    c.base_seq = 2;
+    rig_nak_cfg(r, s, KT_E_OLD_EPOCH, &c);
+    s = rig_expect(r, KT_MSG_WRITE, 1);
+    assert_int_equal(s->data[0], 3);
+    rig_ack(r, s, 3);
+    s = rig_expect(r, KT_MSG_WRITE, 1);
+    assert_int_equal(s->data[0], 4);
+    /* Lost again: of vgen 2 its seq 3 is there, of vgen 1 nothing counts. */
+    c = rig_make_cfg(r, 0, 3, 3, "123");
+    c.base_seq = 4;
+    rig_nak_cfg(r, s, KT_E_OLD_EPOCH, &c);
+    s = rig_expect(r, KT_MSG_WRITE, 1);
+    assert_int_equal(s->data[0], 4);
+    rig_ack(r, s, 5);
+    s = rig_expect(r, KT_MSG_WRITE, 1);
+    assert_int_equal(s->data[0], 9);
+    rig_ack(r, s, 6);
+    rig_assert_done(r, w, 0);
+    rig_free(r);
+}
+
 static void no_read_is_sent_or_completed_while_replaying(void **st)
 {
     (void)st;
@@ -148,6 +180,37 @@ static void an_old_acknowledgement_means_nothing_afterwards(void **st)
     assert_int_equal(s2->m.u.write.wseq, 2);
     rig_ack(r, s2, 1);
     rig_assert_done(r, w, 0);
+    rig_free(r);
+}
+
+static void an_acknowledgement_of_another_vgen_completes_nothing(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    struct engine_req *w = rig_submit(r, ENGINE_WRITE, 0, S, 1);
+    struct rig_send *s = rig_expect(r, KT_MSG_WRITE, 1);
+    r->cfg[0].vgen = 0;
+    rig_ack(r, s, 1);
+    assert_false(rig_done(r, w));
+    r->cfg[0].vgen = 1;
+    rig_ack(r, s, 1);
+    rig_assert_done(r, w, 0);
+    rig_free(r);
+}
+
+static void replay_goes_by_seq_whatever_order_the_acks_had(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_submit(r, ENGINE_WRITE, 0, S, 1);
+    rig_submit(r, ENGINE_WRITE, S, S, 2);
+    struct rig_send *a = rig_take(r, KT_MSG_WRITE);
+    struct rig_send *b = rig_take(r, KT_MSG_WRITE);
+    rig_ack(r, b, 2);
+    rig_ack(r, a, 1);
+    rig_cfg(r, 0, 2, 2, "1");
+    assert_int_equal(rig_take(r, KT_MSG_WRITE)->data[0], 1);
+    assert_int_equal(rig_take(r, KT_MSG_WRITE)->data[0], 2);
     rig_free(r);
 }
 
@@ -243,10 +306,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_writes_go_first_in_order_under_fresh_wseqs),
         cmocka_unit_test(of_two_overlapping_kept_writes_the_second_waits),
+        cmocka_unit_test(what_survived_does_not_go_again),
         cmocka_unit_test(no_read_is_sent_or_completed_while_replaying),
         cmocka_unit_test(a_second_change_in_the_middle_starts_over),
         cmocka_unit_test(a_new_epoch_in_the_middle_resends_with_the_same_wseq),
         cmocka_unit_test(an_old_acknowledgement_means_nothing_afterwards),
+        cmocka_unit_test(an_acknowledgement_of_another_vgen_completes_nothing),
+        cmocka_unit_test(replay_goes_by_seq_whatever_order_the_acks_had),
         cmocka_unit_test(a_flush_across_the_change_covers_the_replayed),
         cmocka_unit_test(what_was_flushed_is_not_replayed),
         cmocka_unit_test(a_fua_write_over_a_kept_one_is_replayed_after_it),
