@@ -132,6 +132,7 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     op->next.prepare = 0;
     next->phase = KT_PHASE_ACTIVE;
     next->epoch = next->last_epoch = op->epoch;
+    next->base_seq = op->m[op->donor].applied.seq;
     next->client = v->row.att.client;
     next->token = v->row.att.token;
     if (!hub_seal_tally(h, c).cont) {

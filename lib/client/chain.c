@@ -6,8 +6,8 @@
  * lost what was acknowledged but not flushed, and their memory of wseqs
  * proves nothing. So, in this order:
  *   1. no read of the chain is sent or completed, no new write sent;
- *   2. the kept writes go again under fresh wseqs, in the order of history;
- *      of two that overlap the second waits for the first's ack;
+ *   2. the kept writes that did not survive go again under fresh wseqs, in the
+ * order of history; of two that overlap the second waits for the first's ack;
  *   3. when all are acknowledged: the unacknowledged ones, fresh wseqs too;
  *   4. reads and new writes.
  * Another vgen in between starts over: the list of kept writes is in the
@@ -56,10 +56,20 @@ static void take_members(struct engine *e, struct engine_chain *c,
         eng_node_unref(e, old[i]);
 }
 
-static void replay_begin(struct engine *e, struct engine_chain *c)
+/* What is in the history that the new vgen begins with is durable there.
+ * It must not go again: over something newer, that was flushed and needs no
+ * copy, it would stand alone if we and the members were lost half way. */
+static void drop_survivors(struct engine *e, struct engine_chain *c,
+                           uint64_t base_seq)
 {
     while (!eng_list_empty(&c->replays))
         eng_part_put(e, eng_part_all(c->replays.next));
+    c->replaying = false;
+    eng_kept_drop(e, c, base_seq);
+}
+
+static void replay_begin(struct engine *e, struct engine_chain *c)
+{
     for (struct engine_link *l = c->writes.next; l != &c->writes; l = l->next) {
         struct engine_part *p = eng_part_all(l);
         p->wseq = 0; /* retired: counts as settled from now on */
@@ -125,6 +135,7 @@ void eng_replay_acked(struct engine *e, struct engine_part *p, uint64_t seq)
 {
     struct engine_chain *c = p->chain;
     assert(c->replaying && p->kept);
+    p->kept->vgen = c->cfg.vgen;
     p->kept->seq = seq;
     eng_part_put(e, p);
     if (!c->replay_next && eng_list_empty(&c->replays)) {
@@ -144,6 +155,8 @@ static void install(struct engine *e, struct engine_chain *c,
     bool first = c->cfg.epoch == 0;
     bool lost = !first && cfg->vgen != c->cfg.vgen;
 
+    if (lost)
+        drop_survivors(e, c, cfg->base_seq);
     take_members(e, c, cfg);
     c->cfg = *cfg;
     c->want_cfg = false;

@@ -99,7 +99,7 @@ struct engine_part {
 /* A copy of an acknowledged write that is not yet known durable (I16). */
 struct engine_kept {
     struct engine_link all; /* chain's kept, in the order of history */
-    uint64_t seq;
+    uint64_t vgen, seq; /* seq: within vgen */
     uint32_t extent, off, len;
     uint32_t block; /* the first; the others by next_block */
     uint8_t op, flags;
@@ -263,6 +263,7 @@ void eng_unreserve(struct engine *e, struct engine_part *p);
 void eng_keep(struct engine *e, struct engine_part *p, uint64_t seq);
 void eng_kept_load(const struct engine *e, const struct engine_kept *k,
                    uint8_t *ret);
+/* Those of the present vgen, up to this seq, are durable. */
 void eng_kept_drop(struct engine *e, struct engine_chain *c, uint64_t upto);
 uint64_t eng_retained_bytes(const struct engine *e);
 

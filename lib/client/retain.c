@@ -82,6 +82,7 @@ void eng_keep(struct engine *e, struct engine_part *p, uint64_t seq)
     struct engine_chain *c = p->chain;
     eng_unreserve(e, p);
     struct engine_kept *k = take_kept(e);
+    k->vgen = c->cfg.vgen;
     k->seq = seq;
     k->op = p->op;
     k->flags = p->flags & KT_RF_NO_HOLE;
@@ -120,14 +121,13 @@ void eng_kept_load(const struct engine *e, const struct engine_kept *k,
     }
 }
 
-/* A flush covered every seq up to upto. */
 void eng_kept_drop(struct engine *e, struct engine_chain *c, uint64_t upto)
 {
     assert(!c->replaying);
     while (!eng_list_empty(&c->kept)) {
         struct engine_kept *k =
             kt_container_of(c->kept.next, struct engine_kept, all);
-        if (k->seq > upto)
+        if (k->vgen != c->cfg.vgen || k->seq > upto)
             break;
         eng_list_del(&k->all);
         c->kept_bytes -= weight(k);

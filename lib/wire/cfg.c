@@ -5,7 +5,7 @@
  *   | durability u8 | mode u8 | n_members u8 | n_last u8
  *   | chain u64 | volume 16 | seg u32 | n_extents u32 | first_extent u64
  *   | epoch u64 | history 16 | vgen u64 | client 16 | token u64 | gen u32
- *   | last_epoch u64
+ *   | last_epoch u64 | base_seq u64
  *   | n_members times: store 16 | incarnation u64 | state u8 | node
  *   | n_last times: store 16 | incarnation u64
  *   | XXH3-64 of all before u64
@@ -224,6 +224,7 @@ size_t kt_cfg_encode(const struct kt_cfg *cfg, uint8_t ret[KT_CFG_BYTES_MAX])
     kt_put_u64(&c, cfg->token);
     kt_put_u32(&c, cfg->gen);
     kt_put_u64(&c, cfg->last_epoch);
+    kt_put_u64(&c, cfg->base_seq);
     for (unsigned i = 0; i < cfg->n_members; i++) {
         const struct kt_member *m = &cfg->members[i];
         kt_put_id(&c, &m->store);
@@ -255,6 +256,7 @@ static void get_rest(struct kt_cur *c, struct kt_cfg *cfg)
     cfg->token = kt_get_u64(c);
     cfg->gen = kt_get_u32(c);
     cfg->last_epoch = kt_get_u64(c);
+    cfg->base_seq = kt_get_u64(c);
     for (unsigned i = 0; i < cfg->n_members && !c->bad; i++) {
         struct kt_member *m = &cfg->members[i];
         kt_get_id(c, &m->store);

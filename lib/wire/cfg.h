@@ -69,6 +69,9 @@ struct kt_cfg {
     struct kt_member members[KT_MEMBERS_MAX];
     /* The SERVING set of the last ACTIVE configuration. */
     uint64_t last_epoch;
+    /* Seq of the last record its members began this epoch with: everything up
+     * to here survived, durably, whatever vgen says. 0 also: not told. */
+    uint64_t base_seq;
     uint8_t n_last;
     struct kt_last last[KT_MEMBERS_MAX];
 };

@@ -347,6 +347,10 @@ static void begins(struct schain *sc, struct gcfg *cfg)
               c->cfg.epoch, cfg->at->id.epoch, cfg->at->id.seq, g->id.epoch,
               g->id.seq);
     cfg->at = g;
+    SIM_CHECK(w, c->cfg.base_seq == g->id.seq,
+              "epoch %" PRIu64 " begins at seq %" PRIu64
+              " and says %" PRIu64,
+              c->cfg.epoch, g->id.seq, c->cfg.base_seq);
     if (c->cfg.epoch < gc->epoch)
         return; /* superseded before it heard of it */
     if (c->cfg.vgen > gc->vgen) {

@@ -101,6 +101,7 @@ void gen_cfg(struct gen *g, struct kt_cfg *c)
     }
     c->n_last = (uint8_t)gen_below(g, KT_MEMBERS_MAX + 1);
     c->last_epoch = c->n_last ? c->epoch : 0;
+    c->base_seq = gen_num(g);
     for (unsigned i = 0; i < c->n_last; i++) {
         gen_id(g, &c->last[i].store);
         c->last[i].incarnation = gen_num(g);

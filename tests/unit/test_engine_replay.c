@@ -87,18 +87,18 @@ static void what_survived_does_not_go_again(void **st)
         acked(r, ENGINE_WRITE, 1, (int)i, i);
     struct engine_req *w = rig_submit(r, ENGINE_WRITE, 9 * S, S, 9);
     struct rig_send *s = rig_take(r, KT_MSG_WRITE);
-    struct kt_cfg c = rig_make_cfg(r, 0, 2, 2, "123");
-    c.base_seq = 2;
-    rig_nak_cfg(r, s, KT_E_OLD_EPOCH, &c);
+    r->cfg[0] = rig_make_cfg(r, 0, 2, 2, "123");
+    r->cfg[0].base_seq = 2;
+    rig_nak_cfg(r, s, KT_E_OLD_EPOCH, &r->cfg[0]);
     s = rig_expect(r, KT_MSG_WRITE, 1);
     assert_int_equal(s->data[0], 3);
     rig_ack(r, s, 3);
     s = rig_expect(r, KT_MSG_WRITE, 1);
     assert_int_equal(s->data[0], 4);
     /* Lost again: of vgen 2 its seq 3 is there, of vgen 1 nothing counts. */
-    c = rig_make_cfg(r, 0, 3, 3, "123");
-    c.base_seq = 4;
-    rig_nak_cfg(r, s, KT_E_OLD_EPOCH, &c);
+    r->cfg[0] = rig_make_cfg(r, 0, 3, 3, "123");
+    r->cfg[0].base_seq = 4;
+    rig_nak_cfg(r, s, KT_E_OLD_EPOCH, &r->cfg[0]);
     s = rig_expect(r, KT_MSG_WRITE, 1);
     assert_int_equal(s->data[0], 4);
     rig_ack(r, s, 5);
