@@ -6,9 +6,11 @@
 #   serve NAME [nbdkit options]   -> $sock, $uri, $nbdkit_pid
 #   member ROLE                   -> node name of head, middle or tail
 set -u
-: "${top_srcdir:?}" "${top_builddir:?}"
+top_srcdir=$(cd "${top_srcdir:?}" && pwd)
+top_builddir=$(cd "${top_builddir:?}" && pwd)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/kt-e2e.XXXXXX")
+cd "$work" || exit 1 # fio leaves its state where it runs
 dir=$work/cluster
 export KENTER_CONTEXT=$dir/context.json
 export KENTER_BINDIR=
