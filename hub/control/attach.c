@@ -266,6 +266,10 @@ static void renew(struct hub *h, struct hub_conn *c, struct hub_volume *v,
         return;
     }
     v->lease_ms = h->now_ms + HUB_LEASE_MS;
+    /* A server that went to the background after its attach has another pid
+     * now. It is only shown: no transaction for it. */
+    if (m->u.attach.pid)
+        v->row.att.pid = m->u.attach.pid;
     struct kt_msg *r = hub_send(h, c->id, KT_MSG_RENEW_OK);
     r->req = m->req;
     r->u.attach.volume_id = v->row.id;
