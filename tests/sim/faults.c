@@ -2,6 +2,7 @@
 /* What breaks. Each seed draws which kinds do, and how often. */
 #include <string.h>
 
+#include "replicator/store/mem_priv.h"
 #include "tests/sim/sim.h"
 
 #define SUPERVISE_US (300u * SIM_MS)
@@ -62,11 +63,14 @@ static void kill_hub(struct world *w)
 static void all_at_once(struct world *w, bool power)
 {
     uint64_t us = span(w);
+    bool bare = power && rng_chance(&w->fault, 500);
     for (unsigned i = 0; i < w->p.nodes; i++) {
         uint64_t at = us + between_ms(w, 0, 3000);
         if (power)
             power_off(w, &w->nodes[i], at);
-        else
+        if (bare)
+            node_lose(&w->nodes[i]);
+        if (!power)
             kill_node(w, &w->nodes[i], at);
     }
     w->st->powers_all += power;
@@ -274,7 +278,7 @@ static void supervise(struct world *w, uint64_t a, uint64_t b, uint64_t c)
         running += w->clients[i].state != CL_OFF;
     if (!running && !w->closing && (w->healed || rng_chance(&w->fault, 400)))
         client_start(&w->clients[rng_below(&w->fault, SIM_CLIENTS)],
-                     rng_chance(&w->fault, 300));
+                     rng_chance(&w->fault, 700));
 }
 
 void faults_start(struct world *w)
@@ -293,6 +297,8 @@ void faults_heal(struct world *w)
     hubnode_start(w);
     for (unsigned i = 0; i < w->p.nodes; i++) {
         w->nodes[i].slow_until = 0;
+        if (w->nodes[i].store)
+            w->nodes[i].store->fail = 0; /* armed, and did not happen */
         node_start(&w->nodes[i]);
     }
 }

@@ -348,8 +348,7 @@ static void begins(struct schain *sc, struct gcfg *cfg)
               g->id.seq);
     cfg->at = g;
     SIM_CHECK(w, c->cfg.base_seq == g->id.seq,
-              "epoch %" PRIu64 " begins at seq %" PRIu64
-              " and says %" PRIu64,
+              "epoch %" PRIu64 " begins at seq %" PRIu64 " and says %" PRIu64,
               c->cfg.epoch, g->id.seq, c->cfg.base_seq);
     if (c->cfg.epoch < gc->epoch)
         return; /* superseded before it heard of it */

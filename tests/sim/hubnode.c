@@ -219,7 +219,7 @@ static void act_probe(struct world *w, const struct hub_action *a)
     const struct hub_node *n = &s->nodes[a->node];
     for (unsigned i = 0; i < w->p.nodes; i++) {
         if (kt_id_eq(&w->nodes[i].node.id, &n->row.node.id))
-            world_at(w, rng_range(&w->net, 1, 900) * SIM_MS, probed,
+            world_at(w, rng_exp(&w->net, 60 * SIM_MS), probed,
                      w->procs[SIM_EP_HUB].life, a->node, SIM_EP_NODE(i));
     }
 }

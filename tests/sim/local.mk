@@ -22,6 +22,7 @@ check_PROGRAMS += %D%/sim
 	%D%/verify.c \
 	%D%/workload.c \
 	%D%/world.c
+sim_tests += %D%/test-sim-seeds.sh
 %C%_sim_LDADD = replicator/store/libktstoremem.la $(LDADD)
 
 PHONY_TARGETS += sim

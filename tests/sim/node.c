@@ -155,6 +155,14 @@ static void lose_tail(struct store_mem_disk *d)
     d->last_lsn = cut;
 }
 
+void node_lose(struct snode *n)
+{
+    struct store_mem_disk *d = n->disk;
+    assert(!d->open);
+    mem_disk_cut(d, d->base_lsn);
+    d->last_lsn = kt_min_u64(d->last_lsn, d->base_lsn);
+}
+
 void node_crash(struct snode *n, bool power)
 {
     struct world *w = n->w;

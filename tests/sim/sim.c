@@ -252,6 +252,9 @@ int main(int argc, char **argv)
     clock_gettime(CLOCK_MONOTONIC, &a);
     uint64_t bad = o.file ? run_file(&o) : run_range(&o);
     clock_gettime(CLOCK_MONOTONIC, &b);
+    if (o.count == 1 && !o.file && !bad)
+        printf("sim: seed %" PRIu64 " ran to hash %016" PRIx64 "\n", o.from,
+               last_hash);
     print_stats(bad, (double)(b.tv_sec - a.tv_sec) +
                          (double)(b.tv_nsec - a.tv_nsec) / 1e9);
     return bad ? 1 : 0;

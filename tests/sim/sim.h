@@ -239,6 +239,7 @@ struct snode {
 void node_init(struct world *w, unsigned index);
 void node_start(struct snode *n);
 void node_crash(struct snode *n, bool power);
+void node_lose(struct snode *n); /* all that was not synced */
 void node_release(struct snode *n);
 void node_conn_up(struct snode *n, struct sconn *c);
 void node_msg(struct snode *n, struct sconn *c, const struct smsg *m);
