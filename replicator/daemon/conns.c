@@ -66,7 +66,8 @@ static void flow_one(struct repl *n, struct conn *cn)
     bool stop = cn->doomed;
     if (is_client(cn)) {
         uint64_t limit = cn->paused ? REPL_QUEUE_LOW : REPL_QUEUE_MAX;
-        if (n->owed > REPL_HELD_MAX) /* many do not read what they asked */
+        if (n->owed + n->reading >
+            REPL_HELD_MAX) /* many do not read what they asked */
             limit = KT_RECORD_BYTES_MAX;
         stop = stop || n->full || owed > limit;
     }
@@ -117,9 +118,9 @@ void conns_tick(struct repl *n)
         if (cn->doomed)
             kt_conn_close(cn->kc);
         else if (is_client(cn))
-            n->owed += kt_conn_queued(cn->kc) + cn->reading;
+            n->owed += kt_conn_queued(cn->kc);
     }
-    if (n->owed > REPL_HELD_MAX)
+    if (n->owed + n->reading > REPL_HELD_MAX)
         flow_all(n);
 }
 
@@ -335,6 +336,16 @@ static void answer_cfg(struct conn *cn, struct rchain *rc,
     conns_send(cn, &a);
 }
 
+/* What was read from the socket before it was paused can ask for much more
+ * memory than is left. When others hold all of it, one record each remains. */
+static bool too_much(const struct repl *n, const struct conn *cn)
+{
+    if (cn->paused)
+        return true;
+    return n->owed + n->reading > REPL_HELD_MAX &&
+           kt_conn_queued(cn->kc) + cn->reading > KT_RECORD_BYTES_MAX;
+}
+
 static void to_chain(struct repl *n, struct conn *cn, const struct kt_msg *m)
 {
     struct rchain *rc = chains_find(n, m->chain);
@@ -345,6 +356,10 @@ static void to_chain(struct repl *n, struct conn *cn, const struct kt_msg *m)
     }
     if (m->type == KT_MSG_CFG_GET) {
         answer_cfg(cn, rc, m);
+        return;
+    }
+    if (m->type == KT_MSG_READ && is_client(cn) && too_much(n, cn)) {
+        conns_nak(cn, m, KT_E_BUSY);
         return;
     }
     cn->touched = true;

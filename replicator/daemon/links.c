@@ -201,7 +201,7 @@ static bool link_fine(struct link *l)
     if (l->state != LINK_WAIT)
         return false;
     if (repl_now(n) < l->next_ms)
-        return true;
+        return l->next_ms - repl_now(n) < REPL_TICK_MS; /* else the tick's */
     const struct kt_addr *a = links_addr(n, &l->p->node, l->use_tcp);
     if (a)
         l->cn = conns_open(n, a, CONN_LINK, l->cls, l);

@@ -72,6 +72,12 @@ static void on_signal(uv_signal_t *s, int signum)
 
 /* ---- time ---- */
 
+/* Later than that it is the tick's. */
+static bool is_soon(struct repl *n, uint64_t at_ms)
+{
+    return at_ms < repl_now(n) + REPL_TICK_MS;
+}
+
 static void on_fine(uv_timer_t *t)
 {
     struct repl *n = kt_container_of(t, struct repl, fine);
@@ -82,7 +88,7 @@ static void on_fine(uv_timer_t *t)
     again = push_fine(n) || again;
     again = probe_fine(n) || again;
     hub_tick(n);
-    again = again || (!n->hub.cn && !n->leaving);
+    again = again || (!n->hub.cn && !n->leaving && is_soon(n, n->hub.next_ms));
     conns_fine(n);
     if (again)
         repl_fine(n);
@@ -126,6 +132,8 @@ static void on_tick(uv_timer_t *t)
     chains_tick(n);
     conns_tick(n);
     hub_tick(n);
+    if (links_fine(n) || (!n->hub.cn && is_soon(n, n->hub.next_ms)))
+        repl_fine(n);
     watch_store(n);
     if (n->ticks % (1000 / REPL_TICK_MS) == 0)
         links_second(n);

@@ -164,9 +164,10 @@ struct repl {
     uint32_t n_free[POOLS];
     struct op *late, **late_end; /* completed while a chain was stepping */
     bool stepping, draining;
-    uint64_t owed; /* answers under way to clients, at the last tick */
-    uint64_t held; /* bytes of payload in rings and copies */
-    bool full;     /* clients are paused */
+    uint64_t owed;    /* answers queued to clients, at the last tick */
+    uint64_t reading; /* bytes of reads under way for anybody */
+    uint64_t held;    /* bytes of payload in rings and copies */
+    bool full;        /* clients are paused */
     int store_err_told;
     struct chain_out out;
 };

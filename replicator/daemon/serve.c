@@ -51,6 +51,7 @@ static void read_deliver(struct op *o)
 {
     struct op_read *p = kt_container_of(o, struct op_read, o);
     struct conn *cn = asker(o);
+    o->rc->n->reading -= o->len;
     if (cn)
         cn->reading -= o->len;
     if (o->err < 0) {
@@ -86,6 +87,7 @@ void serve_read(struct rchain *rc, const struct chain_act *a)
     p->r.chain = rc->sc;
     p->r.ret_buf = NULL;
     struct conn *cn = asker(o);
+    rc->n->reading += o->len;
     if (cn)
         cn->reading += o->len;
     store_read(rc->n->store, &p->r);
