@@ -87,15 +87,29 @@ static int reserve(struct store *s, struct rec *r)
     return 0;
 }
 
-/* False: there is no room now. */
-static bool submit(struct store *s, struct rec *r)
+/* Decides about it, in order of submission: 0; -EAGAIN, ask again; or why it
+ * is refused. From here on its chain counts it: a slot it takes is no longer
+ * set aside, even while it waits for room in the log. */
+static int admit(struct store *s, struct rec *r)
 {
     struct store_chain *c = r->chain;
+    if (r->rec.chain != c->id || fold_invalid(&r->rec, r->buf, c->n_extents))
+        return KT_E_INVALID;
+    int err = fold_follows(&r->rec, c->tail);
+    if (!err)
+        err = reserve(s, r);
+    if (!err && (fold_is_history(&r->rec) || r->rec.op == KT_OP_RESET))
+        c->tail = r->rec.id;
+    return err;
+}
+
+/* False: there is no room now. */
+static bool place(struct store *s, struct rec *r)
+{
     uint32_t bytes = log_rec_bytes(r->buf ? r->buf->n_sums : 0,
                                    r->buf ? r->buf->data_len : 0);
-    int err = fold_follows(&r->rec, c->tail);
-    if (err) {
-        refuse(r, err);
+    if (r->op->op.err) {
+        refuse(r, r->op->op.err);
         return true;
     }
     if (s->overlay_bytes > OVERLAY_BYTES_MAX && apply_possible(s)) {
@@ -104,15 +118,6 @@ static bool submit(struct store *s, struct rec *r)
     }
     if (!seg_room(s, bytes))
         return false;
-    err = reserve(s, r);
-    if (err == -EAGAIN)
-        return false;
-    if (err) {
-        refuse(r, err);
-        return true;
-    }
-    if (fold_is_history(&r->rec) || r->rec.op == KT_OP_RESET)
-        c->tail = r->rec.id;
     r->seg = s->cur;
     r->off = s->cur->used;
     r->lsn = s->next_lsn++;
@@ -122,6 +127,19 @@ static bool submit(struct store *s, struct rec *r)
     fly(r);
     log_write(s, r);
     return true;
+}
+
+/* False: it has to wait. */
+static bool submit(struct store *s, struct rec *r)
+{
+    if (!r->admitted) {
+        int err = admit(s, r);
+        if (err == -EAGAIN)
+            return false;
+        r->admitted = true;
+        r->op->op.err = err;
+    }
+    return place(s, r);
 }
 
 void append_retry_held(struct store *s)
@@ -137,6 +155,20 @@ void append_retry_held(struct store *s)
         if (!(s->held = next))
             s->held_last = &s->held;
     }
+}
+
+static void hold(struct store *s, struct rec *r)
+{
+    /* Admitted now unless one before it is not. */
+    if (!r->admitted && (!s->held || s->held_admitted)) {
+        int err = admit(s, r);
+        r->admitted = err != -EAGAIN;
+        r->op->op.err = r->admitted ? err : 0;
+    }
+    s->held_admitted = r->admitted;
+    r->log_next = NULL;
+    *s->held_last = r;
+    s->held_last = &r->log_next;
 }
 
 void store_append(struct store *s, struct store_append *q)
@@ -155,16 +187,8 @@ void store_append(struct store *s, struct store_append *q)
     r->chain = q->chain;
     r->rec = q->rec;
     r->buf = wants_buf(&q->rec) ? kt_buf_ref(q->buf) : NULL;
-    if (q->rec.chain != q->chain->id ||
-        fold_invalid(&q->rec, r->buf, q->chain->n_extents)) {
-        refuse(r, KT_E_INVALID);
-        return;
-    }
-    if (!s->held && submit(s, r))
-        return;
-    r->log_next = NULL;
-    *s->held_last = r;
-    s->held_last = &r->log_next;
+    if (s->held || !submit(s, r))
+        hold(s, r);
 }
 
 /* ---- completion ---- */

@@ -79,7 +79,8 @@ struct rec {
     struct seg *seg;
     uint64_t lsn; /* 0: refused */
     uint32_t off;
-    bool takes; /* its extent owns no slot before it, and owns one after */
+    bool takes;    /* its extent owns no slot before it, and owns one after */
+    bool admitted; /* decided about; op.err says how */
     struct extent_effect effect;
     struct kt_record rec;
     struct kt_buf *buf;
@@ -178,6 +179,7 @@ struct store {
     uint64_t next_lsn, written_seen, durable_seen;
     uint64_t tail_lsn; /* first record not in the slots */
     struct rec *held, **held_last;
+    bool held_admitted; /* the last of them: see append.c */
     struct rec *free_recs;
     struct job *free_reads;
     uint64_t overlay_bytes, eager_bytes;

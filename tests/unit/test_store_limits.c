@@ -193,6 +193,53 @@ static void unacked_records_do_not_stop_the_log(void **state)
     rig_free(&g);
 }
 
+#define AT_ONCE 40u
+static struct store_append many[AT_ONCE];
+static unsigned n_many;
+
+static void many_done(struct store_op *op, int err)
+{
+    /* In order, whether they waited or were refused. */
+    assert_ptr_equal(op, &many[n_many].op);
+    op->err = err;
+    n_many++;
+}
+
+static void appends_that_wait_keep_their_order_and_their_slots(void **state)
+{
+    struct rig g;
+    struct model m;
+    (void)state;
+    rig_init(&g, 4);
+    rig_open(&g);
+    struct store_chain *c = make_chain(&g, &m, 1);
+    assert_int_equal(store_grant(g.s, c, 3), 3);
+    n_many = 0;
+    for (unsigned i = 0; i < AT_ONCE; i++) { /* far more than two segments */
+        struct kt_record r = model_record(&m, KT_OP_WRITE);
+        r.extent = i / 10;
+        r.off = i % 4 * MIB_RECORD;
+        r.len = MIB_RECORD;
+        r.id.seq += i == 25; /* a gap */
+        many[i] = (struct store_append){.op.done = many_done,
+                                        .chain = c,
+                                        .rec = r,
+                                        .buf = model_payload(&r, i * 5 + 1)};
+        store_append(g.s, &many[i]);
+        kt_buf_unref(many[i].buf);
+        if (i != 25)
+            model_fold(&m, &r, i * 5 + 1);
+    }
+    /* The fourth extent took what was not set aside; nothing is left. */
+    assert_int_equal(store_grant(g.s, c, 1), 0);
+    while (n_many < AT_ONCE)
+        rig_step(&g);
+    for (unsigned i = 0; i < AT_ONCE; i++)
+        assert_int_equal(many[i].op.err, i == 25 ? KT_E_GAP : 0);
+    check_chain(&g, &m);
+    rig_free(&g);
+}
+
 /* ---- failing disks ---- */
 
 /* From now on every write of this process past its first byte fails. */
@@ -343,6 +390,7 @@ int main(void)
         cmocka_unit_test(another_users_directory_is_refused),
         cmocka_unit_test(an_acked_log_goes_round),
         cmocka_unit_test(unacked_records_do_not_stop_the_log),
+        cmocka_unit_test(appends_that_wait_keep_their_order_and_their_slots),
         cmocka_unit_test(
             after_a_failed_write_everything_fails_and_nothing_is_lost),
         cmocka_unit_test(a_failed_commit_of_the_index_makes_the_store_faulty),
