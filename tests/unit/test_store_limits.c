@@ -306,6 +306,34 @@ static void a_failed_commit_of_the_index_makes_the_store_faulty(void **state)
     rig_free(&g);
 }
 
+static void a_failed_batch_loses_nothing(void **state)
+{
+    struct rig g;
+    struct model m;
+    struct store_info i = {.err = 0};
+    (void)state;
+    rig_init(&g, 8);
+    rig_open(&g);
+    struct store_chain *c = make_chain(&g, &m, 1);
+    for (uint32_t k = 0; k < 20; k++)
+        assert_int_equal(do_write(&g, &m, k % 3, k), 0);
+    break_writes(true);
+    store_acked(g.s, c, m.at.seq);
+    while (!i.err) { /* the next tick applies */
+        rig_step(&g);
+        store_info(g.s, &i);
+    }
+    break_writes(false);
+    rig_close(&g);
+    rig_open(&g);
+    check_chain(&g, &m);
+    store_acked(g.s, store_chain_find(g.s, 1), m.at.seq);
+    rig_close(&g);
+    rig_open(&g);
+    check_chain(&g, &m);
+    rig_free(&g);
+}
+
 /* ---- full disks: a tmpfs of our own ---- */
 
 static bool mount_small(struct rig *g, const char *size)
@@ -394,6 +422,7 @@ int main(void)
         cmocka_unit_test(
             after_a_failed_write_everything_fails_and_nothing_is_lost),
         cmocka_unit_test(a_failed_commit_of_the_index_makes_the_store_faulty),
+        cmocka_unit_test(a_failed_batch_loses_nothing),
         cmocka_unit_test(a_disk_too_small_for_a_store_is_refused),
         cmocka_unit_test(a_full_disk_refuses_extents_and_nothing_else),
     };
