@@ -178,15 +178,36 @@ static void store_failed(struct chain *c, struct chain_out *out)
     chain_drop_ring(c, out);
 }
 
+/* A full store refuses what comes in a resync or in EQ, and then all that was
+ * to follow it. The store is well; the history here ends before that. */
+static bool append_refused(struct chain *c, int err, struct chain_out *out)
+{
+    if (err != -ENOSPC && err != KT_E_GAP)
+        return false;
+    if (c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER)
+        return false; /* B7: cannot be */
+    c->refused = true;
+    if (c->role == CHAIN_DST)
+        chain_dst_fail(c, out, KT_E_NOSPC);
+    return true;
+}
+
 static void on_appended(struct chain *c, const struct chain_event *ev,
                         struct chain_out *out)
 {
     assert(c->appends > 0);
     c->appends--;
-    if (ev->err == -ENOSPC && c->role == CHAIN_DST) {
-        chain_dst_fail(c, out, KT_E_NOSPC);
-        return;
+    bool refused = append_refused(c, ev->err, out);
+    if (ev->err == 0 && chain_dst_is_reset(ev->tag))
+        c->refused = false; /* begun anew meanwhile */
+    if (c->refused && c->appends == 0) {
+        c->refused = false;
+        c->received = c->applied;
+        c->n_runs = 0;
+        chain_note_epoch(c, c->received);
     }
+    if (refused)
+        return;
     if (ev->err < 0) {
         store_failed(c, out);
         return;

@@ -190,6 +190,7 @@ struct chain_src { /* feeding a syncing member */
     struct kt_digest_row mine[CHAIN_DIGEST_WINDOW];
     struct kt_digest_row theirs[CHAIN_DIGEST_WINDOW];
     uint32_t scan; /* where to look for the next queued extent */
+    bool freed;    /* those that own no slot here went first */
     uint32_t n_queued;
     bool copying;
     uint32_t extent;    /* being copied */
@@ -246,8 +247,9 @@ struct chain {
         uint64_t from, epoch;
     } runs[CHAIN_RUNS];
     uint32_t n_runs;
-    uint32_t appends;                    /* in flight, of any kind */
-    uint64_t bytes;                      /* payload in the ring */
+    uint32_t appends; /* in flight, of any kind */
+    bool refused;     /* one was: forget those after it when they ended */
+    uint64_t bytes;   /* payload in the ring */
     struct chain_entry ring[CHAIN_RING]; /* by seq % CHAIN_RING */
 
     /* pred side */

@@ -244,6 +244,11 @@ void chain_dst_msg(struct chain *c, const struct chain_event *ev,
 
 /* ---- completions ---- */
 
+bool chain_dst_is_reset(uint64_t tag)
+{
+    return tag == TAG(TAG_RESET, 0);
+}
+
 void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out)
 {
     struct chain_dst *d = &c->dst;

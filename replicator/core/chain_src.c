@@ -66,6 +66,7 @@ static void start(struct chain *c, struct chain_out *out)
     s->fed = s->dst_acked = s->start_seq = c->received.seq;
     s->feed_bytes = 0;
     s->window = s->scan = s->n_queued = 0;
+    s->freed = false;
     s->have_mine = s->have_theirs = false;
     s->extents_done = s->extents_total = 0;
     memset(s->ext, CHAIN_EXT_UNKNOWN, sizeof(s->ext));
@@ -215,11 +216,24 @@ static void on_digest(struct chain *c, const struct kt_msg *m)
 
 /* ---- copying ---- */
 
+/* First what only dst owns a slot for: it may need that slot for others. */
+static bool is_next(const struct chain *c, uint32_t x)
+{
+    return c->src.ext[x] == CHAIN_EXT_QUEUED &&
+           (c->src.freed || !chain_bit(c->alloc, x));
+}
+
 static void copy_next(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
-    while (s->scan < c->cfg.n_extents && s->ext[s->scan] != CHAIN_EXT_QUEUED)
+    while (s->scan < c->cfg.n_extents && !is_next(c, s->scan))
         s->scan++;
+    if (s->scan == c->cfg.n_extents && !s->freed) {
+        s->freed = true;
+        s->scan = 0;
+        while (s->scan < c->cfg.n_extents && !is_next(c, s->scan))
+            s->scan++;
+    }
     if (s->scan == c->cfg.n_extents) {
         assert(s->n_queued == 0);
         return;
