@@ -7,6 +7,7 @@
 
 #include "lib/base/text.h"
 
+KT_PRINTF(1, 0)
 static void sentence(const char *fmt, va_list ap)
 {
     char text[1024];
