@@ -44,8 +44,7 @@ void node_init(struct world *w, unsigned index)
     n->w = w;
     n->index = index;
     n->ep = SIM_EP_NODE(index);
-    /* Every chain may hold the whole volume, and slots set aside. */
-    n->disk = store_mem_disk_new(w->seed * 31 + index + 1, 64);
+    n->disk = store_mem_disk_new(w->seed * 31 + index + 1, w->p.slots);
     assert(n->disk);
     store_mem_set_retain(n->disk, w->p.retain);
     n->uuid = n->disk->uuid;

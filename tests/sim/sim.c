@@ -67,14 +67,15 @@ static void on_abort(int sig)
 static void print_params(const struct world *w)
 {
     const struct sim_params *p = &w->p;
-    fprintf(stderr,
-            "seed %" PRIu64 ": %u nodes, %u chains of %u extents, %u copies%s, "
-            "delay %" PRIu64 " us, disk %" PRIu64 " us, think %" PRIu64
-            " us, depth %u, log %u, faults %03x every %" PRIu64
-            " ms for %" PRIu64 " ms\n",
-            w->seed, p->nodes, p->chains, p->extents, p->replicas,
-            p->sync ? ", sync" : "", p->delay_us, p->disk_us, p->think_us,
-            p->depth, p->retain, p->faults, p->fault_ms, p->run_ms);
+    fprintf(
+        stderr,
+        "seed %" PRIu64 ": %u nodes, %u chains of %u extents, %u copies%s, "
+        "%u slots, delay %" PRIu64 " us, disk %" PRIu64 " us, think %" PRIu64
+        " us, depth %u, log %u, faults %03x every %" PRIu64 " ms for %" PRIu64
+        " ms\n",
+        w->seed, p->nodes, p->chains, p->extents, p->replicas,
+        p->sync ? ", sync" : "", p->slots, p->delay_us, p->disk_us, p->think_us,
+        p->depth, p->retain, p->faults, p->fault_ms, p->run_ms);
 }
 
 static bool run_seed(const struct options *o, uint64_t seed)
@@ -115,10 +116,11 @@ static void print_stats(uint64_t bad, double seconds)
     printf("sim: %" PRIu64 " seeds ok, %" PRIu64 " failed, %.1f s, %" PRIu64
            " virtual s, %" PRIu64 " events, %" PRIu64 " messages\n",
            s->seeds, bad, seconds, s->virtual_ms / 1000, s->steps, s->msgs);
-    printf("sim: %" PRIu64 " operations: %" PRIu64
-           " writes acknowledged (%" PRIu64 " zeros), %" PRIu64
-           " reads, %" PRIu64 " flushes, %" PRIu64 " of unknown outcome\n",
-           s->ops, s->writes, s->zeros, s->reads, s->flushes, s->unknown);
+    printf(
+        "sim: %" PRIu64 " operations: %" PRIu64 " writes acknowledged (%" PRIu64
+        " zeros), %" PRIu64 " reads, %" PRIu64 " flushes, %" PRIu64
+        " refused by full stores, %" PRIu64 " of unknown outcome\n",
+        s->ops, s->writes, s->zeros, s->reads, s->flushes, s->full, s->unknown);
     printf("sim: %" PRIu64 " kills, %" PRIu64 " power losses (%" PRIu64
            " total), %" PRIu64 " pauses, %" PRIu64 " resets, %" PRIu64
            " partitions, %" PRIu64 " EIOs, %" PRIu64 " hub kills, %" PRIu64

@@ -102,6 +102,7 @@ struct sim_params {
     uint64_t delay_us, disk_us, think_us;
     unsigned depth, codec; /* codec: per mille of messages */
     uint32_t retain;       /* records in the log of a store */
+    unsigned slots;        /* of a store; fewer than extents: it gets full */
     unsigned faults;
     uint64_t fault_ms;                   /* mean time between faults */
     uint64_t run_ms;                     /* until everything is healed */
@@ -109,7 +110,7 @@ struct sim_params {
 };
 
 struct sim_stats {
-    uint64_t seeds, steps, ops, writes, reads, flushes, zeros, unknown;
+    uint64_t seeds, steps, ops, writes, reads, flushes, zeros, unknown, full;
     uint64_t epochs, vgens, attaches, fences, kills, powers, powers_all;
     uint64_t pauses, resets, partitions, hub_kills, client_kills, steals;
     uint64_t eios, replays, resends, dups, gaps, resumes, resyncs, extents;
@@ -312,7 +313,7 @@ void client_conn_down(struct sclient *c, uint64_t conn);
 void client_submit(struct sclient *c, struct engine_req *r);
 
 /* ---- workload.c ---- */
-enum wop_state { WOP_RUNS, WOP_OK, WOP_FAILED, WOP_UNKNOWN };
+enum wop_state { WOP_RUNS, WOP_OK, WOP_REFUSED, WOP_FAILED, WOP_UNKNOWN };
 struct wop {
     uint64_t id;  /* of the write, or 0 */
     uint8_t kind; /* enum engine_op */

@@ -124,7 +124,8 @@ static size_t collect(struct world *w, unsigned hot, const struct era *e,
             c->id = o->seen[hot - o->hot];
         } else {
             c->kind = CHECK_WRITE;
-            c->optional = o->state != WOP_OK;
+            c->refused = o->state == WOP_REFUSED;
+            c->optional = o->state != WOP_OK && !c->refused;
             c->f = c->optional ? fence : kt_min_u64(o->f, fence);
             if (c->f < c->s)
                 continue; /* begun after the fence: it cannot happen */

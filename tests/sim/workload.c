@@ -244,6 +244,11 @@ void work_done(struct sclient *c, struct engine_req *r)
         settle(o, WOP_OK);
         return;
     }
+    if (r->err == -ENOSPC && w->p.slots < 2 * SIM_GROUPS) {
+        w->st->full++;
+        settle(o, WOP_REFUSED);
+        return;
+    }
     SIM_CHECK(w, r->err == -EIO, "an operation failed with error %d", r->err);
     SIM_CHECK(w, hubnode_token(w) != o->token,
               "an I/O error reached a client that is not fenced (A4)");

@@ -223,6 +223,8 @@ static void draw_params(struct world *w)
     p->flushes = (unsigned)rng_below(&r, 150);
     p->fua = (unsigned)rng_below(&r, 300);
     p->zeros = (unsigned)rng_below(&r, 250);
+    /* Two chains share nodes unevenly: there a store may be too small. */
+    p->slots = p->chains == 1 && rng_chance(&r, 150) ? 3 : 64;
     draw_profile(p, &r);
 }
 
