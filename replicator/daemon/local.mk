@@ -18,6 +18,7 @@ kenter_replicator_LDADD = $(KT_REPLICATOR_LIBS) $(KT_LIBS) \
 	$(UV_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
 
 unit_tests += tests/unit/test_repl_daemon tests/unit/test_repl_options
-tests_unit_test_repl_daemon_SOURCES = tests/unit/test_repl_daemon.c
+tests_unit_test_repl_daemon_SOURCES = tests/unit/test_repl_daemon.c \
+	tests/unit/repl_world.c tests/unit/repl_world.h
 tests_unit_test_repl_options_SOURCES = tests/unit/test_repl_options.c \
 	%D%/options.c
