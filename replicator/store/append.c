@@ -75,6 +75,7 @@ static int reserve(struct store *s, struct rec *r)
     if (!e)
         return -ENOMEM;
     struct extent_meta tail = e->tail;
+    bool freed = extent_frees(e);
     fold_extent(&tail, &r->rec);
     if (tail.alloc && !e->tail.alloc) {
         int err = slots_reserve(s, e);
@@ -84,6 +85,8 @@ static int reserve(struct store *s, struct rec *r)
         e->takes++;
     }
     e->tail = tail;
+    s->slots.freeing += extent_frees(e);
+    s->slots.freeing -= freed;
     return 0;
 }
 

@@ -70,6 +70,7 @@ static void take_extent(struct batch *b, struct extent *e, struct rec *r)
     if (e->in_batch)
         return;
     e->in_batch = true;
+    e->batch_slot = e->slot;
     e->batch_next = NULL;
     *b->exts_last = e;
     b->exts_last = &e->batch_next;
@@ -165,8 +166,11 @@ static int plan_extent(struct batch *b, struct extent *e)
 {
     struct store *s = e->chain->store;
     struct rec *newest[KT_EXTENT_SECTORS] = {NULL};
+    bool freed = extent_frees(e);
     fold_batch(e, newest);
     int err = plan_slot(s, e);
+    s->slots.freeing += extent_frees(e);
+    s->slots.freeing -= freed;
     for (uint32_t k = 0; !err && k < KT_EXTENT_SECTORS; k++) {
         const uint8_t *data = NULL;
         struct rec *r = newest[k];
@@ -317,6 +321,7 @@ static int batch_run(struct job *j)
 
 static void settle_extent(struct store *s, struct extent *e)
 {
+    bool freed = extent_frees(e);
     if (e->slot != SLOT_NONE && e->batch_slot == SLOT_NONE) {
         slots_give(s, e->slot);
         e->reserved = e->takes > 0; /* a later record counts on it */
@@ -326,6 +331,8 @@ static void settle_extent(struct store *s, struct extent *e)
     e->slotm = e->batch_meta;
     memcpy(e->presence, e->batch_presence, sizeof(e->presence));
     e->in_batch = false;
+    s->slots.freeing += extent_frees(e);
+    s->slots.freeing -= freed;
     e->batch_upto = NULL;
     e->gen++;
 }

@@ -143,6 +143,7 @@ static void give_slots(struct store *s, struct store_chain *c)
         const struct extent *e = c->ext[i];
         if (!e)
             continue;
+        s->slots.freeing -= extent_frees(e);
         s->slots.reserved -= e->reserved;
         if (e->slot != SLOT_NONE)
             slots_give(s, e->slot);

@@ -102,7 +102,8 @@ static int look_around(struct store *s, bool wipe, unsigned *ret_ours,
     while ((e = readdir(d))) {
         const char *n = e->d_name;
         if (!strcmp(n, ".") || !strcmp(n, "..") || !strcmp(n, "lock") ||
-            !strcmp(n, "lost+found") || !strcmp(n, DIR_CREATING))
+            !strcmp(n, "lost+found") || !strcmp(n, DIR_CREATING) ||
+            !strcmp(n, "cluster")) /* the replicator's own note */
             continue;
         if (!is_ours(n))
             (*ret_others)++;

@@ -150,8 +150,9 @@ struct slots {
     uint32_t total; /* by capacity */
     uint32_t ready; /* backed by disk blocks: numbers below it */
     uint32_t assigned, reserved, set_aside;
-    uint64_t *map; /* [total / 64] assigned */
-    uint32_t hint; /* where to look for a free one */
+    uint32_t freeing; /* held by extents that will give them back */
+    uint64_t *map;    /* [total / 64] assigned */
+    uint32_t hint;    /* where to look for a free one */
     int *data_fd, *csum_fd;
     uint32_t n_files;
     bool growing, full;  /* full: of disk, or of capacity */
@@ -260,6 +261,11 @@ void slots_want_more(struct store *s, uint32_t n);
 int slots_reserve(struct store *s, struct extent *e) KT_MUST_CHECK;
 /* Whether e has a slot, or one is kept for it. */
 bool extent_holds(const struct extent *e);
+/* ... and will give it back once what was submitted is applied. */
+static inline bool extent_frees(const struct extent *e)
+{
+    return !e->tail.alloc && extent_holds(e);
+}
 
 /* chains.c */
 struct store_chain *chain_get(struct store *s, uint64_t id, uint32_t n_extents);

@@ -144,7 +144,7 @@ static int fold_tail(struct store_chain *c, struct rec *r)
     struct extent *e = chain_extent(c, r->rec.extent);
     if (!e)
         return -ENOMEM;
-    bool had = e->tail.alloc;
+    bool had = e->tail.alloc, freed = extent_frees(e);
     fold_extent(&e->tail, &r->rec);
     r->takes = e->tail.alloc && !had;
     e->takes += r->takes;
@@ -152,6 +152,8 @@ static int fold_tail(struct store_chain *c, struct rec *r)
         e->reserved = true;
         c->store->slots.reserved++;
     }
+    c->store->slots.freeing += extent_frees(e);
+    c->store->slots.freeing -= freed;
     return 0;
 }
 

@@ -270,7 +270,11 @@ uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want)
     m->set_aside += n - c->granted;
     c->granted = n;
     slots_want_more(s, want - (n < want ? n : want));
-    s->short_of = n < want && (m->full || !m->growing);
+    /* Slots on their way back are worth waiting for. */
+    bool coming = n < want && m->freeing && apply_possible(s);
+    if (coming)
+        apply_want(s);
+    s->short_of = n < want && !coming && (m->full || !m->growing);
     return n;
 }
 
