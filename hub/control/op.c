@@ -223,8 +223,10 @@ static void send_eq(struct hub *h, struct hub_chain *c)
 
 /* Member i spoiled the operation: shall the next try do without it? Never
  * below min_write, and never without continuity if it has it (B4), unless its
- * store is broken. */
-static void leave_out(const struct hub *h, struct hub_chain *c, unsigned i)
+ * store is broken. gap: no log reaches back to where it is, so no try will do;
+ * if it has lost its tail anyhow, fewer than min_write serve and it syncs. */
+static void leave_out(const struct hub *h, struct hub_chain *c, unsigned i,
+                      bool gap)
 {
     const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
     unsigned rest = 0;
@@ -241,15 +243,17 @@ static void leave_out(const struct hub *h, struct hub_chain *c, unsigned i)
             cont = cont || c->op.m[j].cont;
         }
     }
-    if (rest < c->row.cfg.min_write)
+    bool lost = gap && rest > 0 && !c->op.m[i].cont;
+    if (rest < c->row.cfg.min_write && !lost)
         return;
     if (cont || !c->op.m[i].cont || (n && n->store_err))
         c->op.m[i].left_out = true;
 }
 
-static void eq_failed(struct hub *h, struct hub_chain *c, unsigned member)
+static void eq_failed(struct hub *h, struct hub_chain *c, unsigned member,
+                      bool gap)
 {
-    leave_out(h, c, member);
+    leave_out(h, c, member, gap);
     hub_op_again(h, c);
     hub_chain_run(h, c);
 }
@@ -264,13 +268,19 @@ void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
         return;
     struct hub_op *op = &c->op;
     int i = kt_cfg_find(&c->row.cfg, &m->u.eq_ok.store);
-    if (i < 0 || !kt_id_eq(&from->row.store, &m->u.eq_ok.store) ||
-        !(op->m[i].target || op->donor == i))
+    if (i < 0 || !(op->m[i].target || op->donor == i))
         return;
+    if (!kt_id_eq(&from->row.store, &m->u.eq_ok.store)) {
+        /* Only the donor speaks of others: its log is too short for them. */
+        if (m->u.eq_ok.err == KT_E_GAP && i != op->donor &&
+            kt_id_eq(&from->row.store, &c->row.cfg.members[op->donor].store))
+            eq_failed(h, c, (unsigned)i, true);
+        return;
+    }
     /* B2: only what was sealed counts, and all of it. */
     if (m->u.eq_ok.err || m->u.eq_ok.incarnation != op->m[i].incarnation ||
         !kt_rid_eq(m->u.eq_ok.applied, op->m[op->donor].applied)) {
-        eq_failed(h, c, (unsigned)i);
+        eq_failed(h, c, (unsigned)i, false);
         return;
     }
     op->m[i].done = true;
@@ -291,11 +301,11 @@ static bool eq_done(const struct hub_chain *c)
 static void eq_late(struct hub *h, struct hub_chain *c)
 {
     if (!c->op.m[c->op.donor].done) {
-        leave_out(h, c, (unsigned)c->op.donor);
+        leave_out(h, c, (unsigned)c->op.donor, false);
     } else {
         for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
             if (c->op.m[i].target && !c->op.m[i].done)
-                leave_out(h, c, i);
+                leave_out(h, c, i, false);
         }
     }
     hub_op_again(h, c);

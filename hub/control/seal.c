@@ -77,7 +77,8 @@ struct hub_tally hub_seal_tally(const struct hub *h, struct hub_chain *c)
 
         if (!hub_op_in_last(c, i))
             continue;
-        t.n_last++;
+        /* One that answered and is left out is not waited for. */
+        t.n_last += !(s->ok && s->left_out);
         s->cont = s->ok && !s->foreign && continuous(c, i);
         if (hub_seal_usable(c, i)) {
             t.ok++;

@@ -77,6 +77,15 @@ static void answer_eq(struct world *w, struct w_peer *p, const struct kt_msg *m)
             t->copy[m->chain].promised != m->epoch)
             continue;
         assert_true(t->copy[m->chain].applied.seq <= k->applied.seq);
+        if (t->eq_gap) { /* the donor says it of the target */
+            struct kt_msg r = {
+                .type = KT_MSG_EQ_OK, .chain = m->chain, .epoch = m->epoch};
+            r.u.eq_ok.store = t->store;
+            r.u.eq_ok.incarnation = t->incarnation;
+            r.u.eq_ok.err = KT_E_GAP;
+            w_say(w, p->conn, &r);
+            continue;
+        }
         t->copy[m->chain].applied = k->applied;
         say_eq_ok(w, t, m, 0);
     }

@@ -29,6 +29,7 @@ struct w_peer {
     uint64_t conn, hb_ms;
     bool mute_seal, mute_eq; /* does not answer */
     bool eq_wrong;           /* EQ_OK with something else applied */
+    bool eq_gap;             /* no donor's log reaches back to it */
     uint64_t refuse_below;   /* SEAL below this is refused */
     uint32_t releases;
     struct w_copy copy[W_IDS];

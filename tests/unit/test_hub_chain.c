@@ -272,6 +272,33 @@ static void a_failing_target_is_left_out_above_min_write(void **state)
     w_free(w);
 }
 
+/* Everybody lost power, two of three lag too far behind the third. */
+static void who_cannot_be_equalized_does_not_hold_up_the_chain(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned good = w_peer_of(w, c, 1);
+
+    w_write(w, chain, 9);
+    for (unsigned i = 0; i < 3; i++) {
+        w->p[i].cont_base = w->p[i].incarnation + 1;
+        w->p[i].eq_gap = i != good;
+        if (i != good)
+            w->p[i].copy[chain].applied.seq = w->p[i].copy[chain].acked = 2;
+    }
+    for (unsigned i = 0; i < 3; i++)
+        w_peer_start(w, i, true);
+    w_run(w, 35000);
+    c = w_cfg(w, chain);
+    assert_int_equal(c->vgen, 2);
+    assert_int_equal(w_peer_of(w, c, 0), good);
+    assert_int_equal(kt_cfg_serving(c), 1);
+    assert_true(kt_cfg_syncing(c) > 0);
+    w_free(w);
+}
+
 static void seal_refused_jumps_above_the_promise(void **state)
 {
     (void)state;
@@ -493,6 +520,7 @@ int main(void)
         cmocka_unit_test(a_reverted_member_has_no_continuity),
         cmocka_unit_test(a_wrong_eq_ok_starts_again_higher),
         cmocka_unit_test(a_failing_target_is_left_out_above_min_write),
+        cmocka_unit_test(who_cannot_be_equalized_does_not_hold_up_the_chain),
         cmocka_unit_test(seal_refused_jumps_above_the_promise),
         cmocka_unit_test(a_restart_during_eq_starts_again),
         cmocka_unit_test(a_returned_member_syncs_then_serves),
