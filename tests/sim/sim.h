@@ -322,6 +322,7 @@ struct wop {
     unsigned client, hot, n; /* sectors in use it covers */
     uint64_t token;
     uint64_t s, f; /* stamps */
+    uint64_t vgen; /* of its chain, when it began */
     uint64_t us;
     struct grec *flush_at[SIM_CHAINS_MAX];
     uint64_t flush_vgen[SIM_CHAINS_MAX];

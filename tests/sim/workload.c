@@ -152,6 +152,7 @@ static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
         memcpy(o->flush_at, c->acked, sizeof(o->flush_at));
         memcpy(o->flush_vgen, c->acked_vgen, sizeof(o->flush_vgen));
     }
+    o->vgen = hubnode_cfg(w, hot_chain(w, o->hot))->vgen;
     o->s = ++w->stamp;
     o->us = w->now;
     c->in_flight++;
@@ -245,8 +246,10 @@ void work_done(struct sclient *c, struct engine_req *r)
         return;
     }
     if (r->err == -ENOSPC && w->p.slots < 2 * SIM_GROUPS) {
+        /* Sent once more after a loss it may have happened before. */
+        bool twice = o->vgen != hubnode_cfg(w, hot_chain(w, o->hot))->vgen;
         w->st->full++;
-        settle(o, WOP_REFUSED);
+        settle(o, twice ? WOP_UNKNOWN : WOP_REFUSED);
         return;
     }
     SIM_CHECK(w, r->err == -EIO, "an operation failed with error %d", r->err);

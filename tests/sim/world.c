@@ -215,7 +215,10 @@ static void draw_params(struct world *w)
     p->think_us = log_between(&r, 1 * SIM_MS, 200 * SIM_MS);
     p->depth = 1 + (unsigned)rng_below(&r, 8);
     p->codec = rng_chance(&r, 200) ? 100 : 10;
-    p->retain = rng_chance(&r, 300) ? CHAIN_RING + 8 : 8192;
+    p->retain = rng_chance(&r, 200) ? CHAIN_RING + 8 : 8192;
+    /* So few that whoever lost its tail may be beyond reach. */
+    if (rng_chance(&r, 100))
+        p->retain = CHAIN_INFLIGHT_MAX / 8;
     p->faults = draw_faults(&r);
     p->fault_ms = log_between(&r, 300, 5000);
     p->run_ms = 4000 + rng_below(&r, 20000);
