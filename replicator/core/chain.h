@@ -32,7 +32,7 @@ enum chain_ev_type {
     CHAIN_EV_PUSHED,    /* a CHAIN_ACT_EQ_PUSH ended; store, err */
     CHAIN_EV_SUMS,      /* a CHAIN_ACT_SUMS ended; extent, err, sums.. */
     CHAIN_EV_BASE,      /* a CHAIN_ACT_BASE_READ ended; extent, off, buf */
-    CHAIN_EV_ROWS,      /* a CHAIN_ACT_ROWS ended; first, rows */
+    CHAIN_EV_ROWS,      /* a CHAIN_ACT_ROWS ended; first, next, rows */
     CHAIN_EV_CONN_GONE, /* conn is closed: forget it */
     CHAIN_EV_TICK,      /* about every 100 ms, and when out->more was set */
 };
@@ -59,8 +59,10 @@ struct chain_event {
     /* BASE: what was read. SUMS: 1024 sums and no data. Borrowed until the
      * actions of the step are carried out. */
     struct kt_buf *buf;
-    uint32_t first, n_rows;
-    const struct kt_digest_row *rows; /* ROWS: those below first + count */
+    /* ROWS: every row of [first, next), none of others; a store may answer
+     * less than it was asked for. */
+    uint32_t first, next, n_rows;
+    const struct kt_digest_row *rows;
 };
 
 /* ---- actions ---- */
@@ -187,6 +189,7 @@ struct chain_src { /* feeding a syncing member */
     uint32_t window;     /* first extent of the window being compared */
     bool have_mine, have_theirs;
     uint32_t n_mine, n_theirs;
+    uint32_t mine_end, theirs_end; /* rows are complete below */
     struct kt_digest_row mine[CHAIN_DIGEST_WINDOW];
     struct kt_digest_row theirs[CHAIN_DIGEST_WINDOW];
     uint32_t scan; /* where to look for the next queued extent */

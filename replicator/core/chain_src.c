@@ -168,12 +168,15 @@ static const struct kt_digest_row *row_of(const struct kt_digest_row *rows,
     return *at < n && rows[*at].extent == extent ? &rows[*at] : NULL;
 }
 
+/* Judges the extents that both sides have told all of. An absent row means
+ * "never written" only below both ends: a side may answer with fewer rows than
+ * the window holds. */
 static void compare_window(struct chain *c)
 {
     struct chain_src *s = &c->src;
     uint32_t a = 0, b = 0;
-    for (uint32_t i = 0; i < CHAIN_DIGEST_WINDOW; i++) {
-        uint32_t x = s->window + i;
+    uint32_t end = s->mine_end < s->theirs_end ? s->mine_end : s->theirs_end;
+    for (uint32_t x = s->window; x < end; x++) {
         const struct kt_digest_row *mine = row_of(s->mine, s->n_mine, &a, x);
         const struct kt_digest_row *theirs =
             row_of(s->theirs, s->n_theirs, &b, x);
@@ -183,7 +186,13 @@ static void compare_window(struct chain *c)
             (!mine && !theirs) || (mine && theirs && same_row(mine, theirs));
         set_ext(s, x, same ? CHAIN_EXT_CLEAN : CHAIN_EXT_QUEUED);
     }
-    s->window += CHAIN_DIGEST_WINDOW;
+    s->window = end;
+}
+
+static uint32_t window_end(const struct chain_src *s, uint32_t next)
+{
+    uint32_t end = s->window + CHAIN_DIGEST_WINDOW;
+    return next < end ? next : end;
 }
 
 static uint32_t take_rows(struct kt_digest_row *to, const struct chain_src *s,
@@ -211,7 +220,8 @@ static void on_digest(struct chain *c, const struct kt_msg *m)
         if (s->n_theirs < CHAIN_DIGEST_WINDOW)
             s->n_theirs += take_rows(&s->theirs[s->n_theirs], s, &r, 1);
     }
-    s->have_theirs = true;
+    s->theirs_end = window_end(s, m->u.digest.first);
+    s->have_theirs = s->theirs_end > s->window;
 }
 
 /* ---- copying ---- */
@@ -364,7 +374,8 @@ void chain_src_done(struct chain *c, const struct chain_event *ev,
         on_base(c, ev, out);
     } else if (ev->first == s->window && s->state == CHAIN_SYNC_COMPARE) {
         s->n_mine = take_rows(s->mine, s, ev->rows, ev->n_rows);
-        s->have_mine = true;
+        s->mine_end = window_end(s, ev->next);
+        s->have_mine = s->mine_end > s->window;
     }
 }
 

@@ -278,14 +278,13 @@ void ops_base(struct rchain *rc, const struct chain_act *a)
 static void rows_deliver(struct op *o)
 {
     struct op_digest *p = kt_container_of(o, struct op_digest, o);
-    uint32_t next;
     struct chain_event ev = {.type = CHAIN_EV_ROWS,
                              .err = o->err,
                              .sync_id = o->sync_id,
                              .first = o->first,
                              .rows = p->rows};
     if (o->err == 0)
-        ev.n_rows = serve_rows(p, &next);
+        ev.n_rows = serve_rows(p, &ev.next);
     chains_step(o->rc, &ev);
     ops_free(o);
 }

@@ -20,5 +20,6 @@ e2e_tests += \
 	%D%/test-full-capacity.sh \
 	%D%/test-full-disk.sh \
 	%D%/test-happy-path.sh \
+	%D%/test-resync-wide.sh \
 	%D%/test-sandbox-life.sh \
 	%D%/test-cli-contract.sh
