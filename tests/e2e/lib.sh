@@ -91,6 +91,7 @@ sandbox() {
 preload() {
     case ${KT_SANITIZERS:-no} in
     *address*) echo "LD_PRELOAD=$(gcc -print-file-name=libasan.so)" ;;
+    *thread*) echo "LD_PRELOAD=$(gcc -print-file-name=libtsan.so)" ;;
     *) echo "KT_NONE=1" ;;
     esac
 }
