@@ -99,7 +99,7 @@ struct engine_part {
 /* A copy of an acknowledged write that is not yet known durable (I16). */
 struct engine_kept {
     struct engine_link all; /* chain's kept, in the order of history */
-    uint64_t vgen, seq; /* seq: within vgen */
+    uint64_t vgen, seq;     /* seq: within vgen */
     uint32_t extent, off, len;
     uint32_t block; /* the first; the others by next_block */
     uint8_t op, flags;
