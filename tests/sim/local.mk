@@ -13,8 +13,10 @@ check_PROGRAMS += %D%/sim
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
+	%D%/mutant.c \
 	%D%/net.c \
 	%D%/node.c \
+	%D%/nodelink.c \
 	%D%/nodeops.c \
 	%D%/sim.c \
 	%D%/sim.h \

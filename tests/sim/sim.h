@@ -5,9 +5,11 @@
  *   world.c       time, events, random streams, one whole run
  *   trace.c       the last events, their hash, failing
  *   net.c         connections that delay, break and lose suffixes
- *   node.c        the replicator's shell: chains, links, the hub
+ *   node.c        the replicator's shell: chains, messages
+ *   nodelink.c    the replicator's shell: links, the hub's connection
  *   nodeops.c     the replicator's shell: the store
  *   hubnode.c     the hub's shell and its durable rows
+ *   mutant.c      rules switched off
  *   clientnode.c  the engine's shell: attach, links
  *   workload.c    requests of clients, and what became of each
  *   faults.c      what breaks, and healing
@@ -251,6 +253,12 @@ bool node_send_link(struct snode *n, int to, uint8_t cls,
 struct slink *node_link(struct snode *n, int to, uint8_t cls);
 int node_of_store(const struct world *w, const struct kt_id *store);
 void node_want_link(struct snode *n, int to, uint8_t cls);
+
+void node_send_hub(struct snode *n, const struct kt_msg *m);
+void node_links_fine(struct snode *n);
+void node_hub_second(struct snode *n);
+/* What a member is told, changed as the mutant wants it. */
+void mutant_message(struct snode *n, struct schain *sc, struct kt_msg *m);
 
 void ops_act(struct schain *sc, const struct chain_act *a);
 void ops_push(struct schain *sc, const struct chain_act *a);
