@@ -274,7 +274,9 @@ uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want)
     bool coming = n < want && m->freeing && apply_possible(s);
     if (coming)
         apply_want(s);
-    s->short_of = n < want && !coming && (m->full || !m->growing);
+    /* A share that is small because others have theirs is no full store. */
+    s->short_of = n < want && slots_spare(s) == 0 && !coming && !m->growing &&
+                  !may_grow(s);
     return n;
 }
 

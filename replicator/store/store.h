@@ -221,7 +221,7 @@ void store_drop(struct store *s, struct store_drop *r);
  * full: what is free is shared out fairly). Slots set aside are backed by real
  * disk blocks. Never blocks: more may be ready at a later call. */
 uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want);
-/* True when the last store_grant fell short because the store is full. */
+/* True when the last store_grant fell short because nothing is left. */
 bool store_is_full(const struct store *s);
 /* Gives back what is set aside for the chain. */
 void store_ungrant(struct store *s, struct store_chain *c);

@@ -304,7 +304,7 @@ uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want)
     uint32_t n = fold_grant(c->granted, want, spare, s->set_aside, n_chains);
     s->set_aside += n - c->granted;
     c->granted = n;
-    s->full = n < want;
+    s->full = n < want && s->owned + s->set_aside >= s->disk->slots;
     return n;
 }
 
