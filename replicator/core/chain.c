@@ -236,6 +236,8 @@ static void forget_conn(struct chain *c, uint64_t conn)
     c->n_flushes = n;
     if (c->pred_conn == conn)
         c->pred_conn = 0;
+    if (c->resume_conn == conn)
+        c->resume_epoch = c->resume_conn = 0;
     if (c->dst.conn == conn)
         memset(&c->dst, 0, sizeof(c->dst));
 }

@@ -42,7 +42,8 @@ struct chain_event {
     uint8_t cls;              /* LINK_*: enum kt_class DATA or SYNC */
     uint8_t role;             /* MSG: enum kt_role of the sender */
     uint64_t now_ms;          /* monotonic */
-    uint64_t conn;            /* MSG, CONN_GONE: the shell's name of it */
+    uint64_t conn;            /* MSG, CONN_GONE: the shell's name of it; later
+                                 connections have greater ones */
     struct kt_id peer;        /* MSG: store of a replicator, id of a client;
                                  LINK_*, PUSHED: store */
     const struct kt_msg *msg; /* borrowed */
@@ -259,7 +260,7 @@ struct chain {
     uint64_t pred_conn; /* where ACKC goes; 0 = unknown */
     uint64_t resume_req;
     /* Pred's RESUME that came before our ACTIVATE: */
-    uint64_t resume_epoch;
+    uint64_t resume_epoch, resume_conn;
     struct kt_id resume_peer;
     uint64_t ackc_sent;
     uint64_t limit_sent;

@@ -94,6 +94,8 @@ static void on_start(struct chain *c, const struct chain_event *ev,
 {
     struct chain_dst *d = &c->dst;
     const struct kt_msg *m = ev->msg;
+    if (ev->conn < d->conn)
+        return; /* late bytes of a connection that has a successor */
     if (!m->buf || m->buf->data_len != KT_DEDUP_BYTES) {
         chain_nak(c, out, ev, KT_E_INVALID);
         return;

@@ -37,7 +37,10 @@ void chain_on_fwd(struct chain *c, const struct chain_event *ev,
      * is ahead of us and will RESUME (I2). */
     if (!active_member(c, m->epoch) || !from_member(c, ev, c->me - 1))
         return;
-    c->pred_conn = ev->conn;
+    /* Bytes of an old connection may still come when a new one has resumed:
+     * they are taken, but the answers go to the new one. */
+    if (!c->pred_conn)
+        c->pred_conn = ev->conn;
     const struct kt_record *r = &m->u.rec;
     if (r->id.seq <= c->received.seq) {
         c->n_dup++;
@@ -77,12 +80,16 @@ void chain_on_resume(struct chain *c, const struct chain_event *ev,
 {
     const struct kt_msg *m = ev->msg;
     if (active_member(c, m->epoch) && from_member(c, ev, c->me - 1)) {
-        resume_ok(c, out, ev->conn, m->req);
+        if (ev->conn >= c->pred_conn)
+            resume_ok(c, out, ev->conn, m->req);
         return;
     }
     if (!c->have_cfg || m->epoch > c->cfg.epoch) {
         /* The sender was activated before us: answered when we are. */
-        c->pred_conn = ev->conn;
+        if (m->epoch < c->resume_epoch ||
+            (m->epoch == c->resume_epoch && ev->conn < c->resume_conn))
+            return;
+        c->resume_conn = ev->conn;
         c->resume_req = m->req;
         c->resume_epoch = m->epoch;
         c->resume_peer = ev->peer;
@@ -198,13 +205,13 @@ void chain_hop_activate(struct chain *c, struct chain_out *out)
     c->own_full = c->succ_full = false;
     if (c->role != CHAIN_NONE)
         chain_ask_credit(out);
+    c->pred_conn = 0;
     if (c->role == CHAIN_MEMBER && c->me > 0 &&
-        c->resume_epoch == c->cfg.epoch && c->pred_conn &&
+        c->resume_epoch == c->cfg.epoch && c->resume_conn &&
         kt_id_eq(&c->resume_peer, &c->cfg.members[c->me - 1].store))
-        resume_ok(c, out, c->pred_conn, c->resume_req);
-    else if (c->resume_epoch != c->cfg.epoch)
-        c->pred_conn = 0;
-    c->resume_epoch = 0;
+        resume_ok(c, out, c->resume_conn, c->resume_req);
+    if (c->resume_epoch <= c->cfg.epoch)
+        c->resume_epoch = c->resume_conn = 0;
 }
 
 /* ---- the pump ---- */

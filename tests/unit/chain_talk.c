@@ -274,7 +274,7 @@ void say_write(struct talk *t, uint64_t wseq, uint64_t sector, int value)
     say(t, CLIENT, '1', &m);
 }
 
-void say_fwd(struct talk *t, uint64_t seq, uint64_t prev_seq)
+void say_fwd_on(struct talk *t, unsigned conn, uint64_t seq, uint64_t prev_seq)
 {
     struct kt_msg m = talk_msg(t, KT_MSG_FWD);
     m.u.rec = (struct kt_record){.chain = TALK_CHAIN,
@@ -288,7 +288,12 @@ void say_fwd(struct talk *t, uint64_t seq, uint64_t prev_seq)
         m.u.rec.prev = (struct kt_rid){0, 0};
     m.buf = talk_sectors(1, (int)seq);
     char pred = (char)t->c.cfg.members[t->c.me ? t->c.me - 1 : 0].store.b[0];
-    say(t, PRED, pred, &m);
+    say(t, conn, pred, &m);
+}
+
+void say_fwd(struct talk *t, uint64_t seq, uint64_t prev_seq)
+{
+    say_fwd_on(t, PRED, seq, prev_seq);
 }
 
 void say_ackc(struct talk *t, uint64_t upto)

@@ -52,6 +52,7 @@ void talk_serve(struct talk *t, uint64_t epoch, const char *members);
 void say(struct talk *t, unsigned conn, char from, struct kt_msg *m);
 void say_write(struct talk *t, uint64_t wseq, uint64_t sector, int value);
 void say_fwd(struct talk *t, uint64_t seq, uint64_t prev_seq);
+void say_fwd_on(struct talk *t, unsigned conn, uint64_t seq, uint64_t prev_seq);
 void say_ackc(struct talk *t, uint64_t upto);
 void say_seal(struct talk *t, uint64_t epoch);
 void say_link(struct talk *t, char to, uint8_t cls, bool up);

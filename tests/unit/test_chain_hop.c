@@ -160,6 +160,37 @@ static void old_bytes_of_an_old_epoch_change_nothing(void **state)
     talk_end(&t);
 }
 
+/* The simulator's seed 205453: the successor answered on a connection that
+ * was about to end, and the head waited for ever. */
+static void late_bytes_do_not_win_the_answers_back(void **state)
+{
+    enum { NEWER = 9 };
+    (void)state;
+    talk_new(&t, 'B');
+    talk_serve(&t, 2, "AB");
+    struct kt_msg m = talk_msg(&t, KT_MSG_RESUME);
+    say(&t, PRED, 'A', &m);
+    say(&t, NEWER, 'A', &m);
+    heard(&t, KT_MSG_RESUME_OK);
+    heard(&t, KT_MSG_RESUME_OK);
+    t.lazy = true;
+    say_fwd(&t, 1, 0); /* on the old one */
+    say(&t, PRED, 'A', &m);
+    quiet(&t, KT_MSG_RESUME_OK);
+    struct chain_event gone = {.type = CHAIN_EV_CONN_GONE, .conn = PRED};
+    say_event(&t, &gone);
+    acks_up(&t);
+    appended(&t, 0);
+    struct chain_act *a;
+    do
+        a = take(&t, CHAIN_ACT_SEND);
+    while (a && a->msg.type != KT_MSG_ACKC);
+    assert_non_null(a);
+    assert_int_equal(a->conn, NEWER);
+    assert_int_equal(a->msg.u.ackc.upto, 1);
+    talk_end(&t);
+}
+
 static void records_of_someone_else_are_not_taken(void **state)
 {
     (void)state;
@@ -191,6 +222,7 @@ int main(void)
         cmocka_unit_test(
             resume_that_comes_before_activate_is_answered_after_it),
         cmocka_unit_test(old_bytes_of_an_old_epoch_change_nothing),
+        cmocka_unit_test(late_bytes_do_not_win_the_answers_back),
         cmocka_unit_test(records_of_someone_else_are_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

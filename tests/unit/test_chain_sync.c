@@ -346,6 +346,22 @@ static void the_end_is_durable(void **state)
     talk_end(&t);
 }
 
+static void a_late_sync_start_does_not_undo_a_newer_one(void **state)
+{
+    (void)state;
+    target(9);
+    struct kt_msg m = talk_msg(&t, KT_MSG_SYNC_START);
+    m.u.sync.at = (struct kt_rid){2, 5};
+    m.buf = kt_buf_new(KT_DEDUP_BYTES, 0);
+    m.buf->data_len = KT_DEDUP_BYTES;
+    memset(m.buf->data, 0, KT_DEDUP_BYTES);
+    say(&t, PRED, 'A', &m); /* a connection before SYNC */
+    quiet(&t, KT_MSG_SYNC_AT);
+    say_fed(10, 0);
+    assert_int_equal(t.c.received.seq, 10);
+    talk_end(&t);
+}
+
 static void a_target_that_was_started_again_is_not_fed(void **state)
 {
     (void)state;
@@ -421,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_differing_extent_is_copied_while_it_is_written),
         cmocka_unit_test(what_is_fed_is_acknowledged_as_far_as_the_log_has_it),
         cmocka_unit_test(the_end_is_durable),
+        cmocka_unit_test(a_late_sync_start_does_not_undo_a_newer_one),
         cmocka_unit_test(a_target_that_was_started_again_is_not_fed),
         cmocka_unit_test(a_target_not_activated_yet_asks_to_wait),
         cmocka_unit_test(a_full_store_ends_the_resync_and_nothing_else),
