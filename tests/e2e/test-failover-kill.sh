@@ -24,7 +24,7 @@ for role in head middle tail; do
     sandbox kill "$node"
     sleep 4
     sandbox start "$node"
-    wait_healthy 60
+    wait_healthy 120
     touch "$work/stop-$role"
     wait "$pacer_pid" || fail "pacer ($role): $(cat "$work/$role.json")"
     ms=$(jq .longest_ms "$work/$role.json")
