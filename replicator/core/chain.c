@@ -192,26 +192,15 @@ static bool append_refused(struct chain *c, int err, struct chain_out *out)
     return true;
 }
 
-static void on_appended(struct chain *c, const struct chain_event *ev,
+static void append_done(struct chain *c, const struct chain_event *ev,
                         struct chain_out *out)
 {
-    assert(c->appends > 0);
-    c->appends--;
-    bool refused = append_refused(c, ev->err, out);
-    if (ev->err == 0 && chain_dst_is_reset(ev->tag))
-        c->refused = false; /* begun anew meanwhile */
-    if (c->refused && c->appends == 0) {
-        c->refused = false;
-        c->received = c->applied;
-        c->n_runs = 0;
-        chain_note_epoch(c, c->received);
-    }
-    if (refused)
-        return;
     if (ev->err < 0) {
         store_failed(c, out);
         return;
     }
+    if (chain_dst_is_reset(ev->tag))
+        c->refused = false; /* begun anew meanwhile */
     if (ev->tag & CHAIN_TAG_LOCAL) {
         chain_dst_appended(c, ev->tag, out);
         return;
@@ -219,6 +208,22 @@ static void on_appended(struct chain *c, const struct chain_event *ev,
     /* Appends complete in order: seq follows applied. */
     if (ev->tag == c->applied.seq + 1)
         c->applied = (struct kt_rid){chain_epoch_of(c, ev->tag), ev->tag};
+}
+
+static void on_appended(struct chain *c, const struct chain_event *ev,
+                        struct chain_out *out)
+{
+    assert(c->appends > 0);
+    c->appends--;
+    if (!append_refused(c, ev->err, out))
+        append_done(c, ev, out);
+    if (!c->refused || c->appends > 0)
+        return;
+    c->refused = false;
+    c->received = c->applied;
+    c->n_runs = 0;
+    chain_note_epoch(c, c->received);
+    chain_dst_recount(c, out);
 }
 
 static void forget_conn(struct chain *c, uint64_t conn)
@@ -272,8 +277,13 @@ static void on_completion(struct chain *c, const struct chain_event *ev,
         else
             chain_src_done(c, ev, out);
         break;
-    case CHAIN_EV_BASE:
     case CHAIN_EV_ROWS:
+        if (c->alloc_stale && ev->sync_id == c->alloc_id)
+            chain_dst_rows(c, ev, out);
+        else
+            chain_src_done(c, ev, out);
+        break;
+    case CHAIN_EV_BASE:
         chain_src_done(c, ev, out);
         break;
     }

@@ -253,7 +253,10 @@ struct chain {
     uint32_t n_runs;
     uint32_t appends; /* in flight, of any kind */
     bool refused;     /* one was: forget those after it when they ended */
-    uint64_t bytes;   /* payload in the ring */
+    /* alloc is being read back from the store, window by window. */
+    bool alloc_stale;
+    uint64_t alloc_id;
+    uint64_t bytes;                      /* payload in the ring */
     struct chain_entry ring[CHAIN_RING]; /* by seq % CHAIN_RING */
 
     /* pred side */

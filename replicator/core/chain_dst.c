@@ -96,6 +96,10 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     const struct kt_msg *m = ev->msg;
     if (ev->conn < d->conn)
         return; /* late bytes of a connection that has a successor */
+    if (c->alloc_stale) {
+        chain_nak(c, out, ev, KT_E_NEW_EPOCH); /* a moment */
+        return;
+    }
     if (!m->buf || m->buf->data_len != KT_DEDUP_BYTES) {
         chain_nak(c, out, ev, KT_E_INVALID);
         return;
@@ -242,6 +246,45 @@ void chain_dst_msg(struct chain *c, const struct chain_event *ev,
         on_base(c, m, out);
     else if (m->type == KT_MSG_SYNC_END)
         on_end(c, m, out);
+}
+
+/* ---- which extents own a slot, after a refusal ---- */
+
+static void ask_rows(struct chain *c, struct chain_out *out, uint32_t first)
+{
+    struct chain_act *a = chain_act(out, CHAIN_ACT_ROWS);
+    a->sync_id = c->alloc_id;
+    a->first = first;
+    a->count = CHAIN_DIGEST_WINDOW;
+}
+
+/* Nothing is under way, and nothing is taken until it is done. */
+void chain_dst_recount(struct chain *c, struct chain_out *out)
+{
+    assert(c->appends == 0);
+    c->alloc_stale = true;
+    c->alloc_id = ++c->sync_ids;
+    memset(c->alloc, 0, sizeof(c->alloc));
+    ask_rows(c, out, 0);
+}
+
+void chain_dst_rows(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out)
+{
+    uint32_t n = c->have_cfg ? c->cfg.n_extents : KT_SEGMENT_EXTENTS_MAX;
+    if (ev->err < 0 || ev->next <= ev->first)
+        return; /* a store like that is no target */
+    for (uint32_t i = 0; i < ev->n_rows; i++) {
+        uint32_t x = ev->rows[i].extent;
+        if (x < n && ev->rows[i].state & KT_DIGEST_F_ALLOC)
+            c->alloc[x / 8] |= (uint8_t)(1u << (x % 8));
+    }
+    uint64_t end = (uint64_t)ev->first + CHAIN_DIGEST_WINDOW;
+    end = kt_min_u64(end, ev->next);
+    if (end < n)
+        ask_rows(c, out, (uint32_t)end);
+    else
+        c->alloc_stale = false;
 }
 
 /* ---- completions ---- */

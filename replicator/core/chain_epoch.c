@@ -168,7 +168,7 @@ void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
 {
     const struct kt_msg *m = ev->msg;
     if (c->phase != CHAIN_SEALED || m->epoch != c->sealing ||
-        m->u.eqdata.incarnation != c->incarnation)
+        m->u.eqdata.incarnation != c->incarnation || c->alloc_stale)
         return; /* B1, B2 */
     if (m->u.eqdata.last) {
         if (c->eq_epoch != m->epoch || !c->eq_last) {

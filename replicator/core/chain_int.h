@@ -104,6 +104,10 @@ void chain_dst_fwd(struct chain *c, const struct chain_event *ev,
 void chain_dst_sums(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out);
 bool chain_dst_is_reset(uint64_t tag);
+/* Records that were refused have left traces in alloc: read it anew. */
+void chain_dst_recount(struct chain *c, struct chain_out *out);
+void chain_dst_rows(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out);
 void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out);
 void chain_dst_fail(struct chain *c, struct chain_out *out, int err);
 void chain_dst_pump(struct chain *c, struct chain_out *out);

@@ -406,6 +406,18 @@ static void a_full_store_ends_the_resync_and_nothing_else(void **state)
     struct kt_msg *m = heard(&t, KT_MSG_SEAL_OK);
     assert_int_equal(m->u.seal_ok.applied.seq, 10);
     assert_int_equal(t.c.phase, CHAIN_SEALED);
+    /* Who owns a slot is read back: extent 0 has one, whatever was taken. */
+    struct chain_act *a = take(&t, CHAIN_ACT_ROWS);
+    struct kt_digest_row row = {.extent = 0, .state = KT_DIGEST_F_ALLOC};
+    struct chain_event ev = {.type = CHAIN_EV_ROWS,
+                             .sync_id = a->sync_id,
+                             .rows = &row,
+                             .n_rows = 1,
+                             .next = UINT32_MAX};
+    assert_int_equal(t.c.alloc[0], 0);
+    say_event(&t, &ev);
+    assert_int_equal(t.c.alloc[0], 1);
+    assert_false(t.c.alloc_stale);
     talk_end(&t);
 }
 
