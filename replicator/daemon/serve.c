@@ -47,6 +47,14 @@ static void answer_nak(const struct op *o, uint8_t re, int err)
 
 /* ---- READ ---- */
 
+/* It was read in an epoch that is over: since then this copy may have become
+ * a syncing one, whose content is of two times (I2). */
+static bool moved_on(const struct op *o)
+{
+    const struct chain *c = &o->rc->c;
+    return c->phase != CHAIN_ACTIVE || c->cfg.epoch != o->epoch;
+}
+
 static void read_deliver(struct op *o)
 {
     struct op_read *p = kt_container_of(o, struct op_read, o);
@@ -54,10 +62,13 @@ static void read_deliver(struct op *o)
     o->rc->n->reading -= o->len;
     if (cn)
         cn->reading -= o->len;
+    if (o->err == 0)
+        o->buf = p->r.ret_buf;
     if (o->err < 0) {
         answer_nak(o, KT_MSG_READ, o->err);
+    } else if (moved_on(o)) {
+        answer_nak(o, KT_MSG_READ, KT_E_SEALED);
     } else {
-        o->buf = p->r.ret_buf;
         struct kt_msg m = answer_head(o, KT_MSG_DATA);
         m.u.data.extent = o->extent;
         m.u.data.off = o->off;
