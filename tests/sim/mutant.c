@@ -25,6 +25,10 @@ void mutant_message(struct snode *n, struct schain *sc, struct kt_msg *m)
 {
     struct chain *c = &sc->c;
     switch (n->w->mutant) {
+    case SIM_M_SUCC_IGNORED:
+        if (c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER)
+            c->succ_acked = c->sent;
+        break;
     case SIM_M_NO_DEDUP:
         if (m->type == KT_MSG_WRITE)
             memset(&c->dedup, 0, sizeof(c->dedup));

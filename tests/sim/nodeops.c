@@ -227,6 +227,10 @@ static void answer_read(struct sop *o, int err)
         return;
     }
     o->buf = o->u.read.ret_buf;
+    if (o->sc->c.phase != CHAIN_ACTIVE || o->sc->c.cfg.epoch != o->epoch) {
+        answer_nak(o, KT_MSG_READ, KT_E_SEALED);
+        return;
+    }
     struct kt_msg m = answer(o, KT_MSG_DATA);
     m.u.data.extent = o->extent;
     m.u.data.off = o->off;

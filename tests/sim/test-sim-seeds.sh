@@ -24,7 +24,7 @@ echo "== the same seed twice"
 "$sim" --again "$from" 10 || fail "runs differ"
 
 echo "== rules switched off"
-for mutant in ack-early no-sync no-vgen no-dedup no-eq no-prev \
+for mutant in ack-early succ-ignored no-sync no-vgen no-dedup no-eq no-prev \
     no-replay no-promise eq-unsynced; do
     out=$("$sim" --mutant $mutant --seeds 1 400 --quiet 2>&1) &&
         fail "nobody noticed $mutant"

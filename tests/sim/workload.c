@@ -284,8 +284,8 @@ void work_zero_ids(struct sclient *c, uint64_t first, uint64_t n,
         /* The oldest under way; else, in a replay, the last one done. */
         for (size_t i = w->n_ops; i > 0; i--) {
             const struct wop *o = w->ops[i - 1];
-            if (!is_zero(o) || o->token != c->opts.token || h < o->hot ||
-                h >= o->hot + o->n)
+            if ((o->state != WOP_RUNS && o->state != WOP_OK) || !is_zero(o) ||
+                o->token != c->opts.token || h < o->hot || h >= o->hot + o->n)
                 continue;
             if (o->state == WOP_RUNS)
                 best = o;
