@@ -10,6 +10,24 @@
  *   --mutant NAME                         with a rule switched off
  *   --keep-going                          count failures instead of stopping
  *   --seconds N                           stop after so long
+ *
+ * What it notices: seeds of 1..300 that fail with one rule switched off, when
+ * this was last measured. A rule whose breach it cannot see proves nothing.
+ *
+ *   ack-early     278  acknowledged before it is in the own log
+ *   succ-ignored  287  acknowledged before the successor has it
+ *   no-sync       273  flush and FUA without fdatasync
+ *   no-vgen        63  everybody claims continuity (I15)
+ *   no-dedup      156  the duplicate filter forgets (I19)
+ *   no-eq         155  equalize says done and does nothing (I9)
+ *   no-prev        42  records are taken whatever came before (I8)
+ *   no-touched      0  a copy overwrites what was written meanwhile (2 of
+ *                      1000: a write must come between the read of the base
+ *                      and its own append)
+ *   no-fence        3  neither token nor epoch of a write is looked at (I18)
+ *   no-replay      28  the client does not hear of a new vgen (I16)
+ *   no-promise    158  a sealed member goes on in its old epoch (I3)
+ *   eq-unsynced    59  EQ_OK without fdatasync (B3)
  */
 #include <inttypes.h>
 #include <setjmp.h>
