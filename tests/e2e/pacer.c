@@ -4,6 +4,7 @@
  * against what was acknowledged, the longest time without a completion kept.
  *
  *   pacer URI --stop FILE [--sectors N] [--offset BYTES] [--flush-every N]
+ *       [--pause MS]
  *
  * Runs until FILE exists (at most an hour), then reads every sector back and
  * prints one JSON line. Exit 1 when a request failed or a read was wrong. */
@@ -25,7 +26,7 @@ struct pacer {
     struct nbd_handle *nbd;
     const char *uri, *stop;
     uint64_t offset;
-    uint32_t sectors, flush_every;
+    uint32_t sectors, flush_every, pause_ms;
     uint64_t *stamps; /* acknowledged, per sector */
     uint64_t next, seed, ops, errors, wrong;
     uint64_t last_ms, longest_ms;
@@ -114,6 +115,10 @@ static void run(struct pacer *p)
             read_one(p, draw(p) % p->sectors);
         else
             write_one(p);
+        if (p->pause_ms) {
+            usleep(p->pause_ms * 1000);
+            p->last_ms = now_ms(); /* our own pause is no gap */
+        }
         if (p->flush_every && p->next % p->flush_every == 0) {
             if (nbd_flush(p->nbd, 0) < 0)
                 failed(p, "flush");
@@ -152,6 +157,8 @@ static bool parse(struct pacer *p, int argc, char **argv)
             p->offset = number(argv[++i]);
         else if (strcmp(argv[i], "--flush-every") == 0 && more)
             p->flush_every = (uint32_t)number(argv[++i]);
+        else if (strcmp(argv[i], "--pause") == 0 && more)
+            p->pause_ms = (uint32_t)number(argv[++i]);
         else if (!p->uri && argv[i][0] != '-')
             p->uri = argv[i];
         else
@@ -165,7 +172,7 @@ int main(int argc, char **argv)
     struct pacer p = {.seed = (uint64_t)getpid()};
     if (!parse(&p, argc, argv)) {
         fputs("usage: pacer URI --stop FILE [--sectors N] [--offset BYTES]"
-              " [--flush-every N]\n",
+              " [--flush-every N] [--pause MS]\n",
               stderr);
         return 2;
     }

@@ -13,7 +13,8 @@ port_of() { # NODE|hub
 sandbox_up --nodes 3
 k volume create v --size 64M
 serve v volume=v
-background "$pacer" "$uri" --stop "$work/stop" --sectors 1024 \
+# Gentle, so that what grows is not the data path's own bounded memory.
+background "$pacer" "$uri" --stop "$work/stop" --sectors 1024 --pause 20 \
     >"$work/pacer.json"
 pacer_pid=$!
 seconds=${KT_NOISE_S:-60}
