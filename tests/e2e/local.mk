@@ -20,6 +20,7 @@ e2e_tests += \
 	%D%/test-full-capacity.sh \
 	%D%/test-full-disk.sh \
 	%D%/test-happy-path.sh \
+	%D%/test-planned-stop.sh \
 	%D%/test-resync-wide.sh \
 	%D%/test-sandbox-life.sh \
 	%D%/test-cli-contract.sh
