@@ -140,6 +140,7 @@ struct kt_chain_report {
 };
 
 #define KT_REGISTER_CHAINS_MAX 512
+#define KT_CUT_MAX 8u
 
 struct kt_eq_target {
     struct kt_id store;
@@ -189,7 +190,10 @@ struct kt_msg {
         struct {
             uint64_t upto;                       /* FLUSH: seq to cover */
             uint64_t incarnation, durable, vgen; /* FLUSH_OK */
-            struct kt_id store;                  /* FLUSH_OK */
+            /* FLUSH_OK: who is durable. FLUSH: the serving member that is
+             * meant, when the one addressed shall pass it on along the chain
+             * (B13); zero: the one addressed. */
+            struct kt_id store;
         } flush;
         struct {
             uint32_t extent, off, sectors; /* sectors may cross extents */
@@ -199,10 +203,11 @@ struct kt_msg {
             uint32_t rows;
         } stat_ok;
         struct {
-            int32_t err;      /* KT_E_* or -errno */
-            uint8_t re;       /* type of the refused message */
-            uint64_t wseq;    /* of a refused WRITE */
-            struct kt_rid at; /* GAP, BEHIND: applied here */
+            int32_t err;        /* KT_E_* or -errno */
+            uint8_t re;         /* type of the refused message */
+            uint64_t wseq;      /* of a refused WRITE */
+            struct kt_rid at;   /* GAP, BEHIND: applied here */
+            struct kt_id store; /* of a FLUSH passed on: who was meant */
         } nak;
         struct kt_record rec;
         struct {
@@ -225,6 +230,10 @@ struct kt_msg {
             struct kt_id history;
             struct kt_rid at;
             uint64_t incarnation; /* of dst */
+            /* SYNC_START: dst may say where its own history ends instead of
+             * starting anew. SYNC_AT: it does, at .at: nothing was reset, and
+             * src sends what its log holds after that, if it holds it. */
+            uint8_t suffix;
         } sync;
         struct {
             uint32_t first, count; /* extents; DIGEST: rows in buf, and
@@ -245,13 +254,17 @@ struct kt_msg {
             uint64_t size, used; /* bytes */
             int32_t store_err;   /* 0 or why it is FAULTY */
             uint8_t insecure_links;
-            uint8_t first, last; /* page marks; others only carry chains */
+            uint8_t first, last;   /* page marks; others only carry chains */
+            uint64_t hub_term;     /* highest ever heard; 0 = none (B15) */
+            struct kt_id hub_mark; /* of the hub's database, then */
             uint32_t n_chains;
             const struct kt_chain_report *chains; /* borrowed */
         } reg;
         struct {
             struct kt_id cluster;
             uint64_t hub_term;
+            struct kt_id hub_mark; /* made with the database, and anew when
+                                      it is recovered (B15) */
         } reg_ok;
         struct {
             uint64_t size, used;
@@ -262,6 +275,8 @@ struct kt_msg {
         struct {
             struct kt_node node; /* REPORT, PROBE: the other one */
             int32_t err;         /* REPORT, PROBE_OK: 0 or what happened */
+            uint64_t slow_ms;    /* REPORT with err 0: it owes an
+                                    acknowledgement for so long */
         } report;
         struct {
             struct kt_id store;
@@ -301,6 +316,8 @@ struct kt_msg {
             uint32_t pid;
             uint64_t token; /* RENEW, DETACH; ATTACH: of a predecessor or 0 */
             uint8_t steal;
+            uint8_t n_cut; /* RENEW: nodes of its chains that it cannot */
+            struct kt_id cut[KT_CUT_MAX]; /* reach (B13) */
         } attach;
         struct {
             struct kt_id volume_id;

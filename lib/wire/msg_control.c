@@ -69,6 +69,8 @@ static void f_register(struct kt_js *js, struct kt_msg *m,
     kt_js_u8(js, "insecure_links", &m->u.reg.insecure_links);
     kt_js_u8(js, "first", &m->u.reg.first);
     kt_js_u8(js, "last", &m->u.reg.last);
+    kt_js_u64(js, "hub_term", &m->u.reg.hub_term);
+    kt_js_id(js, "hub_mark", &m->u.reg.hub_mark);
     f_chains(js, m, room ? room->chains : NULL);
 }
 
@@ -149,6 +151,21 @@ static void f_activate(struct kt_js *js, struct kt_msg *m,
     m->cfg = &room->cfg;
 }
 
+static void f_cut(struct kt_js *js, struct kt_msg *m)
+{
+    json_t *a = kt_js_array(js, "cut", KT_CUT_MAX);
+    if (!a)
+        return;
+    if (!js->w)
+        m->u.attach.n_cut = (uint8_t)json_array_size(a);
+    assert(m->u.attach.n_cut <= KT_CUT_MAX);
+    for (unsigned i = 0; i < m->u.attach.n_cut && !js->bad; i++) {
+        struct kt_js in = kt_js_element(js, a, i);
+        kt_js_id(&in, "node", &m->u.attach.cut[i]);
+        js->bad = js->bad || in.bad;
+    }
+}
+
 static void f_attach(struct kt_js *js, struct kt_msg *m)
 {
     kt_js_str(js, "volume", m->u.attach.volume, sizeof(m->u.attach.volume));
@@ -158,6 +175,7 @@ static void f_attach(struct kt_js *js, struct kt_msg *m)
     kt_js_u32(js, "pid", &m->u.attach.pid);
     kt_js_u64(js, "token", &m->u.attach.token);
     kt_js_u8(js, "steal", &m->u.attach.steal);
+    f_cut(js, m);
 }
 
 static void f_attach_ok(struct kt_js *js, struct kt_msg *m)
@@ -182,6 +200,7 @@ static void fields(struct kt_js *js, struct kt_msg *m, struct kt_msg_room *room)
     case KT_MSG_REGISTER_OK:
         kt_js_id(js, "cluster", &m->u.reg_ok.cluster);
         kt_js_u64(js, "hub_term", &m->u.reg_ok.hub_term);
+        kt_js_id(js, "hub_mark", &m->u.reg_ok.hub_mark);
         break;
     case KT_MSG_HB:
         f_hb(js, m);
@@ -191,6 +210,7 @@ static void fields(struct kt_js *js, struct kt_msg *m, struct kt_msg_room *room)
     case KT_MSG_PROBE_OK:
         kt_js_node(js, "node", &m->u.report.node);
         kt_js_i32(js, "err", &m->u.report.err);
+        kt_js_u64(js, "slow_ms", &m->u.report.slow_ms);
         break;
     case KT_MSG_SEAL_OK:
     case KT_MSG_SEAL_REFUSED:

@@ -17,15 +17,17 @@
  *                    | store 16
  *   STAT             extent u32 | off u32 | sectors u32 | min_seq u64
  *   STAT_OK          rows u32 | payload sum u64
- *   NAK              err i32 | re u8 | wseq u64 | RID at | CFG
+ *   NAK              err i32 | re u8 | wseq u64 | RID at | store 16 | CFG
  *   CFG              CFG
  *   FWD              RECORD | SUMS
  *   ACKC             upto u64 | alloc_limit u64 | full u8
  *   RESUME, _OK      RID applied | acked u64 | durable u64
  *   EQDATA           last u8 | RID upto | incarnation u64
  *                    | unless last: RECORD | SUMS
- *   SYNC_START       history 16 | RID at | incarnation u64 | payload sum u64
+ *   SYNC_START       history 16 | RID at | incarnation u64 | suffix u8
+ *                    | payload sum u64
  *   SYNC_AT, SYNC_DONE, SYNC_ACK   history 16 | RID at | incarnation u64
+ *                    | suffix u8
  *   DIGEST_GET       first u32 | count u32 | RID at
  *   DIGEST           first u32 | count u32 | RID at | payload sum u64
  *   COPY_START, EXT_DONE   extent u32 | RID | alloc u8
@@ -329,6 +331,7 @@ static void f_nak(struct kt_io *io, struct kt_msg *m)
     io_u8(io, &m->u.nak.re);
     io_u64(io, &m->u.nak.wseq);
     io_rid(io, &m->u.nak.at);
+    io_id(io, &m->u.nak.store);
     io_cfg(io, m, false);
 }
 
@@ -372,6 +375,7 @@ static void f_sync(struct kt_io *io, struct kt_msg *m)
     io_id(io, &m->u.sync.history);
     io_rid(io, &m->u.sync.at);
     io_u64(io, &m->u.sync.incarnation);
+    io_u8(io, &m->u.sync.suffix);
     if (m->type == KT_MSG_SYNC_START)
         io_opaque(io, m, KT_DEDUP_BYTES);
 }

@@ -274,6 +274,7 @@ static void gen_client_msg(struct gen *g, struct kt_msg *m)
         m->u.nak.re = (uint8_t)gen_u64(g);
         m->u.nak.wseq = gen_u64(g);
         gen_rid(g, &m->u.nak.at);
+        gen_id(g, &m->u.nak.store);
         break;
     default:
         break;
@@ -328,6 +329,7 @@ static void gen_member_msg(struct gen *g, struct kt_msg *m)
         gen_id(g, &m->u.sync.history);
         gen_rid(g, &m->u.sync.at);
         m->u.sync.incarnation = gen_u64(g);
+        m->u.sync.suffix = (uint8_t)gen_below(g, 2);
         return;
     case KT_MSG_DIGEST:
     case KT_MSG_DIGEST_GET:
@@ -375,6 +377,8 @@ static void gen_register(struct gen *g, struct kt_msg_room *room,
     m->u.reg.store_err = -(int32_t)gen_below(g, 30000);
     m->u.reg.first = (uint8_t)gen_below(g, 2);
     m->u.reg.last = (uint8_t)gen_below(g, 2);
+    m->u.reg.hub_term = gen_num(g);
+    gen_id(g, &m->u.reg.hub_mark);
     m->u.reg.n_chains = gen_below(g, gen_below(g, 100) ? 4 : 513);
     m->u.reg.chains = room->chains;
     for (uint32_t i = 0; i < m->u.reg.n_chains; i++) {
@@ -425,6 +429,9 @@ static void gen_attach(struct gen *g, struct kt_msg *m)
     m->u.attach.pid = (uint32_t)gen_u64(g);
     m->u.attach.token = gen_num(g);
     m->u.attach.steal = (uint8_t)gen_below(g, 2);
+    m->u.attach.n_cut = (uint8_t)gen_below(g, KT_CUT_MAX + 1);
+    for (unsigned i = 0; i < m->u.attach.n_cut; i++)
+        gen_id(g, &m->u.attach.cut[i]);
 }
 
 static void gen_hub_msg(struct gen *g, struct kt_msg_room *room,
@@ -437,6 +444,7 @@ static void gen_hub_msg(struct gen *g, struct kt_msg_room *room,
     case KT_MSG_REGISTER_OK:
         gen_id(g, &m->u.reg_ok.cluster);
         m->u.reg_ok.hub_term = gen_num(g);
+        gen_id(g, &m->u.reg_ok.hub_mark);
         break;
     case KT_MSG_HB:
         m->u.hb.size = gen_num(g);
@@ -449,6 +457,7 @@ static void gen_hub_msg(struct gen *g, struct kt_msg_room *room,
     case KT_MSG_PROBE_OK:
         gen_node(g, &m->u.report.node);
         m->u.report.err = -(int32_t)gen_below(g, 200);
+        m->u.report.slow_ms = gen_num(g);
         break;
     case KT_MSG_SEAL_OK:
     case KT_MSG_SEAL_REFUSED:
