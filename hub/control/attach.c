@@ -226,7 +226,8 @@ void hub_attach_progress(struct hub *h, struct hub_volume *v)
     assert(v->wait == HUB_WAIT_ATTACH && !v->txn);
     for (uint32_t i = 0; i < v->n_chains; i++) {
         const struct kt_cfg *cfg = &h->chains[at].row.cfg;
-        if (cfg->phase != KT_PHASE_ACTIVE || cfg->token != att->token)
+        if (cfg->phase != KT_PHASE_ACTIVE ||
+            (cfg->token != att->token && KT_RULE(attach_wait)))
             return;
         at = h->chains[at].next_of_volume;
     }

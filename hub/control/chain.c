@@ -92,13 +92,14 @@ static struct counts count(const struct hub *h, const struct hub_chain *c)
             k.limbo++;
         } else if (n->store_err) {
             k.faulty++;
-        } else if (n->disk_stall_ms >= HUB_STALL_MS) {
+        } else if (n->disk_stall_ms >= HUB_STALL_MS && KT_RULE(disk_stall)) {
             k.silent++;
         } else if (n->leaving) {
             k.leaving++;
         } else {
             k.good++;
-            k.restarted += n->row.incarnation != m->incarnation;
+            k.restarted +=
+                KT_RULE(restart_seals) && n->row.incarnation != m->incarnation;
         }
     }
     return k;
@@ -113,8 +114,11 @@ int hub_chain_cut(const struct hub *h, const struct hub_chain *c)
     for (unsigned i = 1; i < kt_cfg_serving(cfg); i++) {
         const struct hub_node *a = hub_member_node(h, &cfg->members[i - 1]);
         const struct hub_node *b = hub_member_node(h, &cfg->members[i]);
-        if (hub_node_live(a) && hub_node_live(b) && hub_nodes_cut(h, a, b))
+        if (hub_node_live(a) && hub_node_live(b) && hub_nodes_cut(h, a, b) &&
+            KT_RULE(cut)) {
+            KT_REACH(cut);
             return (int)i;
+        }
     }
     return -1;
 }
@@ -173,7 +177,8 @@ uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c)
     const struct kt_cfg *cfg = &c->row.cfg;
     const struct hub_attachment *att = &h->volumes[c->volume].row.att;
 
-    if (cfg->phase != KT_PHASE_ACTIVE || c->row.prepare > cfg->epoch)
+    if (cfg->phase != KT_PHASE_ACTIVE ||
+        (c->row.prepare > cfg->epoch && KT_RULE(prepare_kept)))
         return HUB_WHY_PREPARE; /* B4: never abandoned */
 
     struct counts k = count(h, c);
@@ -251,7 +256,7 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
     const struct kt_member *m = &c->row.cfg.members[i];
     switch (c->op.phase) {
     case HUB_OP_NONE:
-        if (m->incarnation == n->row.incarnation &&
+        if ((m->incarnation == n->row.incarnation || !KT_RULE(restart_seals)) &&
             (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
             c->act_pending |= (uint8_t)(1u << i);
             c->act_ms = 0;
@@ -289,6 +294,7 @@ void hub_chain_sync_fin(struct hub *h, const struct hub_node *from,
     if (m->u.sync_fin.err) {
         c->sync_failed = true;
     } else {
+        KT_REACH(synced);
         c->synced = true;
         c->known[dst].applied = m->u.sync_fin.applied;
         c->known[dst].holds = true;

@@ -12,7 +12,8 @@ static unsigned serving_set(const struct hub *h, const struct hub_chain *c)
     unsigned all = 0, dropped = hub_seal_dropped(h, c);
 
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
-        if (c->op.m[i].done && ((int)i == c->op.donor || c->op.m[i].target))
+        bool done = c->op.m[i].done || !KT_RULE(eq_all);
+        if (done && ((int)i == c->op.donor || c->op.m[i].target))
             all |= 1u << i;
     }
     assert(all != 0);
@@ -37,8 +38,10 @@ static int choose_syncing(const struct hub *h, const struct hub_chain *c,
             continue;
         /* B8: what it has copied survives if its incarnation stands. */
         if ((int)i == now && !c->sync_failed &&
-            s->incarnation == cfg->members[i].incarnation)
+            s->incarnation == cfg->members[i].incarnation) {
+            KT_REACH(sync_kept);
             return (int)i;
+        }
         if (best < 0 || kt_rid_cmp(s->applied, c->op.m[best].applied) > 0)
             best = (int)i;
     }
@@ -136,6 +139,7 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     next->client = v->row.att.client;
     next->token = v->row.att.token;
     if (!hub_seal_tally(h, c).cont) {
+        KT_REACH(vgen);
         next->vgen++; /* I15 */
         struct hub_action *a = hub_note(h, HUB_N_VGEN);
         a->chain = next->chain;
@@ -149,7 +153,12 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     op->phase = HUB_OP_COMMIT;
     struct hub_action *a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
     op->txn = a->txn;
-    hub_row_add(a, HUB_ROW_CHAIN)->u.chain = &op->next;
+    struct hub_row *row = hub_row_add(a, HUB_ROW_CHAIN);
+    row->u.chain = &op->next;
+    if (!KT_RULE(commit_first)) {
+        hub_commit_stored(h, c);
+        row->u.chain = &c->row;
+    }
 }
 
 /* ---- P5 ---- */
@@ -181,6 +190,7 @@ static void notes(struct hub *h, const struct hub_chain *c,
         if (cfg->members[i].state != KT_M_QUARANTINED || was < 0 ||
             old->members[was].state == KT_M_QUARANTINED)
             continue;
+        KT_REACH(quarantined);
         a = hub_note(h, HUB_N_QUARANTINED);
         a->chain = cfg->chain;
         a->node = n ? hub_node_index(h, n) : HUB_NONE;
@@ -211,8 +221,10 @@ static bool evicted_silent(const struct hub *h, const struct kt_cfg *old,
         int now = kt_cfg_find(cfg, &old->members[i].store);
         if (now >= 0 && cfg->members[now].state == KT_M_SERVING)
             continue;
-        if (n && !n->confirmed && !n->leaving && !n->store_err)
+        if (n && !n->confirmed && !n->leaving && !n->store_err) {
+            KT_REACH(evict_silent);
             return true;
+        }
     }
     return false;
 }
@@ -226,6 +238,8 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
     memset(&c->op, 0, sizeof(c->op));
     c->synced = c->sync_failed = false;
     reorder_known(c, cfg);
+    if (kt_cfg_serving(cfg) == 1)
+        KT_REACH(last_one);
     if (evicted_silent(h, &old, cfg))
         c->evicted_ms = h->now_ms;
     notes(h, c, &old);
@@ -255,7 +269,8 @@ void hub_activate_resend(struct hub *h, struct hub_chain *c)
         const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
         if (!(c->act_pending & 1u << i))
             continue;
-        if (n && n->row.incarnation != cfg->members[i].incarnation)
+        if (n && n->row.incarnation != cfg->members[i].incarnation &&
+            KT_RULE(restart_seals))
             c->act_pending &= (uint8_t) ~(1u << i);
         else if (hub_node_live(n))
             activate(h, c, i);

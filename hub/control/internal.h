@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "hub/control/control.h"
+#include "lib/base/rule.h"
 
 #define HUB_NEVER UINT64_MAX
 /* The most actions one look at a chain may need: rows, SEALs or ACTIVATEs to

@@ -179,7 +179,7 @@ static void note_report(struct hub *h, const struct hub_event *ev,
     if (!kt_id_eq(&c->row.cfg.volume, &r->volume) && !kt_id_is_zero(&r->volume))
         return;
     c->heard = kt_max_u64(c->heard, kt_max_u64(r->promised, r->cfg_epoch));
-    if (r->cfg_epoch > c->row.cfg.epoch && !c->stale) {
+    if (KT_RULE(hub_stale) && r->cfg_epoch > c->row.cfg.epoch && !c->stale) {
         c->stale = true; /* told to nobody before it was stored (I5) */
         struct hub_action *a = hub_note(h, HUB_N_STALE);
         a->chain = r->chain;

@@ -17,6 +17,10 @@ static void prepare(struct hub *h, struct hub_chain *c)
     op->phase = HUB_OP_PREPARE;
     op->next = c->row;
     op->next.prepare = op->epoch;
+    if (!KT_RULE(prepare_first)) {
+        hub_op_stored(h, c);
+        return;
+    }
     struct hub_action *a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
     op->txn = a->txn;
     hub_row_add(a, HUB_ROW_CHAIN)->u.chain = &op->next;
@@ -54,6 +58,10 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
     c->op.donor = -1;
     c->op.why = why;
     c->op.cold = is_cold(h, c);
+    if (c->op.cold)
+        KT_REACH(op_cold);
+    if (why & HUB_WHY_PREPARE && c->row.cfg.last_epoch)
+        KT_REACH(op_found);
     set_epoch(c);
     if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
         c->known[syncing].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
@@ -75,6 +83,7 @@ void hub_op_again(struct hub *h, struct hub_chain *c)
     bool out[KT_MEMBERS_MAX];
 
     assert(op->phase == HUB_OP_SEAL || op->phase == HUB_OP_EQ);
+    KT_REACH(op_again);
     struct hub_action *a = hub_note(h, HUB_N_OP_AGAIN);
     a->chain = c->row.cfg.chain;
     a->a = op->epoch;
@@ -243,6 +252,7 @@ static void leave_out(const struct hub *h, struct hub_chain *c, unsigned i,
             cont = cont || c->op.m[j].cont;
         }
     }
+    KT_REACH(left_out);
     bool lost = gap && rest > 0 && !c->op.m[i].cont;
     if (rest < c->row.cfg.min_write && !lost)
         return;
@@ -278,8 +288,9 @@ void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
         return;
     }
     /* B2: only what was sealed counts, and all of it. */
-    if (m->u.eq_ok.err || m->u.eq_ok.incarnation != op->m[i].incarnation ||
-        !kt_rid_eq(m->u.eq_ok.applied, op->m[op->donor].applied)) {
+    bool same = m->u.eq_ok.incarnation == op->m[i].incarnation &&
+                kt_rid_eq(m->u.eq_ok.applied, op->m[op->donor].applied);
+    if (m->u.eq_ok.err || (!same && KT_RULE(eq_ok_same))) {
         eq_failed(h, c, (unsigned)i, false);
         return;
     }
@@ -291,7 +302,8 @@ void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
 static bool eq_done(const struct hub_chain *c)
 {
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
-        if ((c->op.m[i].target || c->op.donor == (int)i) && !c->op.m[i].done)
+        if (((c->op.m[i].target && KT_RULE(eq_all)) || c->op.donor == (int)i) &&
+            !c->op.m[i].done)
             return false;
     }
     return true;
@@ -317,7 +329,8 @@ static bool eq_broken(const struct hub *h, const struct hub_chain *c)
 {
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
-        if (!c->op.m[i].target && c->op.donor != (int)i)
+        if ((!c->op.m[i].target && c->op.donor != (int)i) ||
+            !KT_RULE(eq_broken))
             continue;
         if (!n || n->row.incarnation != c->op.m[i].incarnation ||
             (n->state == HUB_NODE_DEAD && !c->op.m[i].done))

@@ -20,7 +20,8 @@ bool hub_seal_usable(const struct hub_chain *c, unsigned member)
 {
     const struct hub_sealed *s = &c->op.m[member];
 
-    return s->ok && !s->foreign && !s->left_out && hub_op_in_last(c, member);
+    return s->ok && !s->foreign && !s->left_out &&
+           (hub_op_in_last(c, member) || !KT_RULE(in_last));
 }
 
 static uint64_t last_incarnation(const struct kt_cfg *cfg,
@@ -42,12 +43,14 @@ static bool continuous(const struct hub_chain *c, unsigned member)
 
     if (cfg->last_epoch == 0)
         return true;
-    if (s->cont_base > last_incarnation(cfg, &cfg->members[member].store))
+    if (KT_RULE(vgen) &&
+        s->cont_base > last_incarnation(cfg, &cfg->members[member].store))
         return false;
     for (unsigned i = 0; i < cfg->n_members; i++) {
         const struct hub_sealed *o = &c->op.m[i];
-        if (i != member && o->ok && !o->foreign && hub_op_in_last(c, i) &&
-            o->last_epoch == s->last_epoch && s->applied.seq < o->acked)
+        if (KT_RULE(cont_acked) && i != member && o->ok && !o->foreign &&
+            hub_op_in_last(c, i) && o->last_epoch == s->last_epoch &&
+            s->applied.seq < o->acked)
             return false;
     }
     return true;
@@ -62,6 +65,7 @@ static void forgive(const struct hub *h, struct hub_chain *c)
         if (hub_seal_usable(c, i))
             return;
     }
+    KT_REACH(forgive);
     for (unsigned i = 0; i < c->row.cfg.n_members; i++)
         c->op.m[i].left_out = false;
 }
@@ -137,11 +141,12 @@ static bool better_donor(const struct hub *h, const struct hub_chain *c,
     const struct hub_node *ny = hub_member_node(h, &c->row.cfg.members[b]);
     bool bad_x = nx && nx->store_err, bad_y = ny && ny->store_err;
 
-    if (x->cont != y->cont)
+    if (x->cont != y->cont && KT_RULE(donor_cont))
         return x->cont;
     if (bad_x != bad_y)
         return bad_y;
-    return kt_rid_cmp(x->applied, y->applied) > 0;
+    int longer = kt_rid_cmp(x->applied, y->applied);
+    return KT_RULE(donor_long) ? longer > 0 : longer < 0;
 }
 
 int hub_seal_donor(const struct hub *h, const struct hub_chain *c)
@@ -163,8 +168,9 @@ bool hub_seal_synced(const struct hub *h, const struct hub_chain *c,
     const struct hub_sealed *s = &c->op.m[member];
     const struct hub_node *n = hub_member_node(h, &cfg->members[member]);
 
-    return (int)member == kt_cfg_syncing(cfg) && c->synced && !c->sync_failed &&
-           s->ok && !s->foreign && !s->left_out &&
+    return (int)member == kt_cfg_syncing(cfg) &&
+           (c->synced || !KT_RULE(synced)) && !c->sync_failed && s->ok &&
+           !s->foreign && !s->left_out &&
            s->incarnation == cfg->members[member].incarnation && n &&
            !n->store_err && !n->leaving;
 }

@@ -9,7 +9,7 @@
 
 static void want_cfg(struct engine *e, struct engine_chain *c)
 {
-    c->want_cfg = true;
+    c->want_cfg = KT_RULE(cfg_get);
     c->cfg_get_ms = e->now;
     eng_work(e, c);
 }
@@ -65,13 +65,15 @@ static void on_ack(struct engine *e, const struct kt_msg *m)
     struct engine_part *p = write_of(e, m, m->u.ack.wseq);
     if (!p || m->u.ack.token != e->o.token)
         return;
-    if (m->epoch > p->chain->cfg.epoch) {
+    if (m->epoch > p->chain->cfg.epoch && KT_RULE(ack_adopts)) {
         want_cfg(e, p->chain); /* and the resend will be answered again */
         return;
     }
     /* From before a loss: it says nothing about the present vgen. */
-    if (m->u.ack.vgen != p->chain->cfg.vgen)
+    if (m->u.ack.vgen != p->chain->cfg.vgen && KT_RULE(ack_vgen))
         return;
+    if (m->epoch < p->chain->cfg.epoch)
+        KT_REACH(ack_old_epoch);
     written(e, p, m->u.ack.id.seq);
 }
 
@@ -169,7 +171,7 @@ static void on_data(struct engine *e, const struct kt_msg *m, int err)
         damaged(e, p);
         return;
     }
-    assert(!p->chain->replaying); /* B11 */
+    assert(!p->chain->replaying || !KT_RULE(replay_quiet)); /* B11 */
     copy_out(p, m->buf);
     eng_part_settle(e, p, 0, 0);
 }
@@ -284,6 +286,7 @@ static void on_nak(struct engine *e, uint32_t slot, const struct kt_msg *m)
     if (!p || p->state != PART_SENT || p->slot != slot)
         return;
     if (m->u.nak.err == KT_E_FENCED && m->epoch >= p->chain->cfg.epoch) {
+        KT_REACH(fenced_by_nak);
         eng_die(e, false);
         return;
     }

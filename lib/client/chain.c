@@ -62,17 +62,20 @@ static void take_members(struct engine *e, struct engine_chain *c,
 static void drop_survivors(struct engine *e, struct engine_chain *c,
                            uint64_t base_seq)
 {
+    if (c->replaying)
+        KT_REACH(replay_again);
     while (!eng_list_empty(&c->replays))
         eng_part_put(e, eng_part_all(c->replays.next));
     c->replaying = false;
-    eng_kept_drop(e, c, base_seq);
+    eng_kept_drop(e, c, KT_RULE(replay_base) ? base_seq : 0);
 }
 
 static void replay_begin(struct engine *e, struct engine_chain *c)
 {
     for (struct engine_link *l = c->writes.next; l != &c->writes; l = l->next) {
         struct engine_part *p = eng_part_all(l);
-        p->wseq = 0; /* retired: counts as settled from now on */
+        if (KT_RULE(fresh_wseq))
+            p->wseq = 0; /* retired: counts as settled from now on */
         p->tries = p->waits = 0;
         eng_part_queue(e, p);
     }
@@ -107,6 +110,8 @@ void eng_replay_next(struct engine *e, struct engine_chain *c)
         struct engine_part *p = eng_part_get_replay(e);
         if (!p)
             return;
+        if (k->op != ENGINE_WRITE)
+            KT_REACH(replay_zero);
         p->kept = k;
         p->chain = c;
         p->op = k->op;
@@ -153,7 +158,7 @@ static void install(struct engine *e, struct engine_chain *c,
                     const struct kt_cfg *cfg)
 {
     bool first = c->cfg.epoch == 0;
-    bool lost = !first && cfg->vgen != c->cfg.vgen;
+    bool lost = !first && cfg->vgen != c->cfg.vgen && KT_RULE(replay);
 
     if (lost)
         drop_survivors(e, c, cfg->base_seq);
@@ -192,7 +197,9 @@ void eng_adopt(struct engine *e, const struct kt_cfg *cfg)
     /* B16: force-promoted to another history. What we hold belongs to the
      * old one and must never be replayed into it. */
     bool other = c->cfg.epoch && !kt_id_eq(&cfg->history, &c->cfg.history);
-    if (cfg->token > e->o.token || other) {
+    if ((cfg->token > e->o.token && KT_RULE(token_dies)) ||
+        (other && KT_RULE(history_fence))) {
+        KT_REACH(fenced_by_cfg);
         eng_die(e, false);
         return;
     }

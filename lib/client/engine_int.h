@@ -10,6 +10,7 @@
 #ifndef KT_CLIENT_ENGINE_INT_H
 #define KT_CLIENT_ENGINE_INT_H
 
+#include "lib/base/rule.h"
 #include "lib/base/sum.h"
 #include "lib/client/engine.h"
 

@@ -39,7 +39,8 @@ void eng_flush_submit(struct engine *e, struct engine_req *r)
             eng_list_add(&e->flushing, &c->flushing);
         }
         c->fl.last = r->p.ticket;
-        if (c->fl.active && c->fl.upto >= c->max_acked)
+        if (c->fl.active &&
+            (c->fl.upto >= c->max_acked || !KT_RULE(flush_join)))
             c->fl.ticket = r->p.ticket; /* by seq, not by time (I16) */
         else
             c->fl.want = true;
@@ -80,7 +81,7 @@ void eng_flush_self(struct engine *e)
 
 void eng_flush_restart(struct engine_chain *c)
 {
-    if (!c->fl.active)
+    if (!c->fl.active || !KT_RULE(flush_epoch))
         return;
     c->fl.active = false;
     c->fl.want = true;
@@ -90,7 +91,7 @@ static void finish(struct engine *e, struct engine_chain *c)
 {
     c->fl.active = false;
     eng_progress(e, c);
-    eng_kept_drop(e, c, c->fl.upto);
+    eng_kept_drop(e, c, KT_RULE(flush_upto) ? c->fl.upto : c->max_acked);
     if (!c->fl.first || c->fl.ticket < c->fl.first)
         return;
     if (c->fl.ticket >= c->fl.last) {
@@ -112,6 +113,8 @@ static void begin(struct engine *e, struct engine_chain *c)
     c->fl.waits = 0;
     c->fl.due_ms = 0;
     c->fl.upto = c->max_acked;
+    if (!KT_RULE(flush_covers) && c->fl.upto)
+        c->fl.upto--;
     c->fl.epoch = c->cfg.epoch;
     c->fl.ticket = c->fl.last;
     if (eng_list_empty(&c->kept))
@@ -125,7 +128,8 @@ bool eng_flush_send(struct engine *e, struct engine_chain *c,
         begin(e, c);
     if (!c->fl.active || e->now < c->fl.due_ms)
         return true;
-    assert(c->fl.epoch == c->cfg.epoch && !c->replaying);
+    assert((c->fl.epoch == c->cfg.epoch && !c->replaying) ||
+           !KT_RULE(flush_epoch));
     for (unsigned i = 0; i < c->n_serving; i++) {
         if ((c->fl.sent & (1u << i)) || !eng_up(e, c->slot[i]))
             continue;
@@ -143,10 +147,11 @@ bool eng_flush_send(struct engine *e, struct engine_chain *c,
 void eng_flush_ok(struct engine *e, struct engine_chain *c,
                   const struct kt_msg *m)
 {
-    if (!c->fl.active || m->epoch != c->fl.epoch)
+    if (!c->fl.active || (m->epoch != c->fl.epoch && KT_RULE(flush_epoch)))
         return;
     int i = kt_cfg_find(&c->cfg, &m->u.flush.store);
-    if (i < 0 || i >= c->n_serving || m->u.flush.vgen != c->cfg.vgen)
+    if (i < 0 || i >= c->n_serving ||
+        (m->u.flush.vgen != c->cfg.vgen && KT_RULE(flush_epoch)))
         return;
     if (m->u.flush.durable < c->fl.upto) {
         c->fl.sent &= (uint8_t) ~(1u << i); /* ask again */
@@ -154,7 +159,7 @@ void eng_flush_ok(struct engine *e, struct engine_chain *c,
         return;
     }
     c->fl.ok |= (uint8_t)(1u << i);
-    if (c->fl.ok == (1u << c->n_serving) - 1)
+    if (c->fl.ok == (1u << c->n_serving) - 1 || !KT_RULE(flush_all))
         finish(e, c);
     eng_work(e, c);
 }

@@ -153,7 +153,9 @@ void eng_part_settle(struct engine *e, struct engine_part *p, int err,
         /* A durable write needs no copy of its own. But were an older, kept
          * one replayed over it, its bytes would be gone: so while anything of
          * the chain is kept, all of it is, in order (I16). */
-        if (!durable || !eng_list_empty(&c->kept))
+        bool older = KT_RULE(keep_durable) && !eng_list_empty(&c->kept);
+        if ((!durable || older) &&
+            (p->op == ENGINE_WRITE || KT_RULE(keep_zero)))
             eng_keep(e, p, seq);
     }
     eng_part_put(e, p);
@@ -320,7 +322,9 @@ bool eng_chain_send(struct engine *e, struct engine_chain *c,
         return false;
     if (c->replaying) { /* B11: nothing else until it is done */
         eng_replay_next(e, c);
-        return send_queue(e, &c->replayq, out);
+        bool room = send_queue(e, &c->replayq, out);
+        if (!room || KT_RULE(replay_quiet))
+            return room;
     }
     return send_queue(e, &c->sendq, out) && send_queue(e, &c->readq, out);
 }

@@ -15,7 +15,7 @@ enum { PHASE_LOCK, PHASE_EDGES, PHASE_RUN, PHASE_DONE };
 
 static bool conflict(const struct engine_req *a, const struct engine_req *b)
 {
-    if (a->op == ENGINE_FLUSH || b->op == ENGINE_FLUSH)
+    if (a->op == ENGINE_FLUSH || b->op == ENGINE_FLUSH || !KT_RULE(lock))
         return false;
     if (!eng_is_write(a->op) && !eng_is_write(b->op))
         return false;

@@ -44,7 +44,8 @@ static void stalled(struct engine *e, struct engine_chain *c, uint64_t since)
     uint64_t ms = e->now - since;
     if (ms >= ENG_CFG_GET_MS && e->now - c->cfg_get_ms >= ENG_CFG_GET_MS) {
         c->cfg_get_ms = e->now;
-        c->want_cfg = true; /* perhaps the hub's push does not reach us */
+        c->want_cfg =
+            KT_RULE(cfg_get); /* perhaps the hub's push does not reach us */
         eng_work(e, c);
     }
     if (ms < ENG_STALL_MS || c->stalled)

@@ -57,7 +57,7 @@ void chain_nak(struct chain *c, struct chain_out *out,
     if (ev->msg->type == KT_MSG_WRITE)
         m->u.nak.wseq = ev->msg->u.write.wseq;
     if (err == KT_E_OLD_EPOCH) {
-        m->cfg = &c->cfg;
+        m->cfg = KT_RULE(nak_cfg) ? &c->cfg : NULL; /* B14 */
         c->n_old_epoch++;
     }
 }
@@ -186,6 +186,7 @@ static bool append_refused(struct chain *c, int err, struct chain_out *out)
         return false;
     if (c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER)
         return false; /* B7: cannot be */
+    KT_REACH(append_refused);
     c->refused = true;
     if (c->role == CHAIN_DST)
         chain_dst_fail(c, out, KT_E_NOSPC);
@@ -195,7 +196,7 @@ static bool append_refused(struct chain *c, int err, struct chain_out *out)
 static void append_done(struct chain *c, const struct chain_event *ev,
                         struct chain_out *out)
 {
-    if (ev->err < 0) {
+    if (ev->err < 0 && KT_RULE(eio)) {
         store_failed(c, out);
         return;
     }
@@ -256,7 +257,7 @@ static void on_completion(struct chain *c, const struct chain_event *ev,
         break;
     case CHAIN_EV_SYNCED:
         c->log_sync = false;
-        if (ev->err < 0) {
+        if (ev->err < 0 && KT_RULE(eio)) {
             store_failed(c, out);
             break;
         }
@@ -369,7 +370,8 @@ void chain_report(const struct chain *c, struct kt_chain_report *ret_r)
 void chain_check(const struct chain *c)
 {
     assert(c->phase < CHAIN_PHASES);
-    if (c->phase == CHAIN_FAULTY || c->role == CHAIN_DST)
+    if (c->phase == CHAIN_FAULTY || c->role == CHAIN_DST ||
+        !KT_RULE(self_check))
         return;
     assert(c->acked <= c->applied.seq);
     assert(c->applied.seq <= c->received.seq);

@@ -9,13 +9,13 @@ static int gate(const struct chain *c, uint64_t epoch)
 {
     if (c->phase == CHAIN_FAULTY)
         return KT_E_FAULTY;
-    if (c->have_cfg && epoch < c->cfg.epoch)
+    if (KT_RULE(old_epoch) && c->have_cfg && epoch < c->cfg.epoch)
         return KT_E_OLD_EPOCH;
     if (c->phase == CHAIN_SEALING || c->phase == CHAIN_SEALED)
         return KT_E_SEALED;
     if (c->phase != CHAIN_ACTIVE)
         return KT_E_NOT_SERVING;
-    if (epoch > c->cfg.epoch)
+    if (KT_RULE(new_epoch) && epoch > c->cfg.epoch)
         return KT_E_NEW_EPOCH;
     return c->role == CHAIN_MEMBER ? 0 : KT_E_NOT_SERVING;
 }
@@ -106,7 +106,8 @@ static int admit_slot(const struct chain *c)
 {
     if (c->alloc_used >= c->own_limit)
         return c->own_full ? KT_E_NOSPC : KT_E_BUSY;
-    if (!chain_is_tail(c) && c->alloc_used >= c->succ_limit)
+    if (KT_RULE(credit_succ) && !chain_is_tail(c) &&
+        c->alloc_used >= c->succ_limit)
         return c->succ_full ? KT_E_NOSPC : KT_E_BUSY;
     return 0;
 }
@@ -141,12 +142,15 @@ static void write_again(struct chain *c, const struct chain_event *ev,
     const struct kt_msg *m = ev->msg;
     c->n_dup++;
     if (seq > c->acked) {
+        KT_REACH(dup_in_flight);
         struct chain_entry *e = chain_entry(c, seq);
         assert(e->rec.wseq == m->u.write.wseq);
         e->conn = ev->conn;
         e->req = m->req;
         return;
     }
+    if (chain_epoch_of(c, seq) < c->cfg.epoch)
+        KT_REACH(dup_across_epochs);
     /* The id's epoch is not kept; clients compare seq within a vgen (I16). */
     ack(c, out, ev->conn, m->req, m->u.write.wseq,
         (struct kt_rid){c->cfg.epoch, seq});
@@ -159,10 +163,13 @@ static int write_gate(struct chain *c, const struct kt_msg *m)
         return err;
     if (c->me != 0)
         return KT_E_NOT_HEAD;
-    if (m->u.write.token == 0 || m->u.write.token != c->cfg.token)
+    if (KT_RULE(fence) &&
+        (m->u.write.token == 0 || m->u.write.token != c->cfg.token))
         return KT_E_FENCED; /* I18 */
-    if (c->n_serving < c->cfg.min_write)
+    if (KT_RULE(min_write) && c->n_serving < c->cfg.min_write) {
+        KT_REACH(min_write);
         return KT_E_MINWRITE; /* B12: not even a duplicate is answered */
+    }
     return 0;
 }
 
@@ -191,22 +198,29 @@ void chain_on_write(struct chain *c, const struct chain_event *ev,
         err = write_payload_invalid(&r, m->buf);
     uint64_t seq = 0;
     enum kt_dedup_answer seen = KT_DEDUP_NEW;
-    if (!err)
+    if (!err && KT_RULE(dedup))
         seen = kt_dedup_check(&c->dedup, r.token, r.wseq, &seq);
     if (!err && seen == KT_DEDUP_SEEN) {
         write_again(c, ev, out, seq);
         return;
     }
+    if (!err && seen == KT_DEDUP_STALE && !KT_RULE(wstable))
+        seen = KT_DEDUP_NEW;
     if (!err && seen != KT_DEDUP_NEW)
         err = seen == KT_DEDUP_STALE ? KT_E_DUP : KT_E_BUSY;
-    if (!err && (c->received.seq - c->acked >= CHAIN_INFLIGHT_MAX ||
-                 c->bytes >= CHAIN_INFLIGHT_BYTES))
+    if (!err && KT_RULE(in_flight) &&
+        (c->received.seq - c->acked >= CHAIN_INFLIGHT_MAX ||
+         c->bytes >= CHAIN_INFLIGHT_BYTES))
         err = KT_E_BUSY;
     if (!err && kt_record_allocates(&r) && !chain_bit(c->alloc, r.extent))
         err = admit_slot(c); /* A4: before a number is given */
     if (err) {
         if (err == KT_E_BUSY || err == KT_E_NOSPC)
             chain_ask_credit(out);
+        if (err == KT_E_DUP)
+            KT_REACH(dup_stale);
+        else if (err == KT_E_NOSPC)
+            KT_REACH(nospc);
         chain_nak(c, out, ev, err);
         return;
     }
@@ -312,7 +326,7 @@ void chain_on_flush(struct chain *c, const struct chain_event *ev,
         return;
     }
     struct chain_flush f = {ev->conn, m->req, m->u.flush.upto, 0};
-    if (f.upto <= c->durable) {
+    if (f.upto <= c->durable || !KT_RULE(flush_synced)) {
         flush_ok(c, out, &f);
         return;
     }

@@ -75,8 +75,11 @@ void chain_dst_fwd(struct chain *c, const struct chain_event *ev,
         d->started = false;
         return;
     }
-    if (d->copying && r->extent == d->extent && !(r->flags & KT_RF_SKIP)) {
+    if (d->copying && r->extent == d->extent && !(r->flags & KT_RF_SKIP) &&
+        (r->op == KT_OP_WRITE || KT_RULE(trim_touched))) {
         uint32_t first = r->off / KT_SECTOR_BYTES;
+        if (r->op != KT_OP_WRITE)
+            KT_REACH(trim_touched);
         for (uint32_t i = 0; i < r->len / KT_SECTOR_BYTES; i++)
             d->touched[(first + i) / 64] |= 1ull << ((first + i) % 64);
         if (kt_record_allocates(r))
@@ -112,7 +115,8 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     c->received = m->u.sync.at;
     c->n_runs = 0;
     chain_note_epoch(c, c->received);
-    kt_dedup_decode(&c->dedup, m->buf->data); /* B6 */
+    if (KT_RULE(dedup_travels))
+        kt_dedup_decode(&c->dedup, m->buf->data); /* B6 */
     c->durable = 0;
     c->ackc_sent = 0;
     struct kt_record r = {.op = KT_OP_RESET, .id = m->u.sync.at};
@@ -145,7 +149,7 @@ static void on_ext_sums(struct chain *c, const struct kt_msg *m,
 
 static bool is_touched(const struct chain_dst *d, uint32_t i)
 {
-    return d->touched[i / 64] >> (i % 64) & 1;
+    return KT_RULE(touched) && (d->touched[i / 64] >> (i % 64) & 1);
 }
 
 /* Our own sums are here: wish for what differs and no record has written. */
@@ -178,8 +182,10 @@ static void on_base(struct chain *c, const struct kt_msg *m,
         return;
     uint32_t first = r.off / KT_SECTOR_BYTES;
     for (uint32_t i = 0; i < r.len / KT_SECTOR_BYTES; i++) {
-        if (is_touched(d, first + i))
-            r.keep[i / 64] |= 1ull << (i % 64);
+        if (!is_touched(d, first + i))
+            continue;
+        KT_REACH(touched);
+        r.keep[i / 64] |= 1ull << (i % 64);
     }
     r.id = c->received;
     append(c, out, &r, m->buf, TAG(TAG_BASE, d->extent));
@@ -330,7 +336,7 @@ void chain_dst_pump(struct chain *c, struct chain_out *out)
         return;
     if (!d->end_ticket)
         d->end_ticket = chain_ticket(c);
-    if (d->end_ticket <= c->sync_done) {
+    if (d->end_ticket <= c->sync_done || !KT_RULE(sync_durable)) {
         d->end_wanted = false;
         struct kt_msg *m = tell(c, out, KT_MSG_SYNC_ACK);
         m->u.sync.at = d->end_at;

@@ -59,7 +59,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
     uint64_t e = ev->msg->epoch;
     if (c->phase == CHAIN_FAULTY)
         return;
-    if (c->phase == CHAIN_ACTIVE && e <= c->cfg.epoch)
+    if (KT_RULE(seal_late) && c->phase == CHAIN_ACTIVE && e <= c->cfg.epoch)
         return; /* B1: a late duplicate seals nothing */
     bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
     if (sealed && e == c->sealing) {
@@ -69,6 +69,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
     }
     uint64_t bound = sealed ? kt_max_u64(c->promised, c->sealing) : c->promised;
     if (e < bound) {
+        KT_REACH(seal_refused);
         hub_msg(c, out, KT_MSG_SEAL_REFUSED, e)->u.seal_ok.promised = bound;
         return;
     }
@@ -100,6 +101,11 @@ static void eq_ok(struct chain *c, struct chain_out *out, uint64_t epoch,
     m->u.eq_ok.err = err;
 }
 
+static uint64_t eq_ticket(struct chain *c)
+{
+    return KT_RULE(eq_durable) ? chain_ticket(c) : UINT64_MAX;
+}
+
 /* The slot of eq_push[] for this store, or a free one; -1 when it is busy. */
 static int push_slot(const struct chain *c, const struct kt_id *store)
 {
@@ -119,8 +125,9 @@ void chain_on_eq(struct chain *c, const struct chain_event *ev,
     const struct kt_msg *m = ev->msg;
     if (c->phase != CHAIN_SEALED || m->epoch != c->sealing)
         return;
-    if (m->u.eq.incarnation != c->incarnation ||
-        !kt_rid_eq(m->u.eq.applied, c->applied)) {
+    if (KT_RULE(eq_donor_same) && (m->u.eq.incarnation != c->incarnation ||
+                                   !kt_rid_eq(m->u.eq.applied, c->applied))) {
+        KT_REACH(eq_refused);
         eq_ok(c, out, m->epoch, KT_E_BEHIND); /* B2: not as it was sealed */
         return;
     }
@@ -129,7 +136,7 @@ void chain_on_eq(struct chain *c, const struct chain_event *ev,
         c->eq_answered = false;
         c->eq_donor = true;
         c->eq_last = false;
-        c->eq_ticket = chain_ticket(c); /* B3 */
+        c->eq_ticket = eq_ticket(c); /* B3 */
     } else if (c->eq_ticket && c->eq_ticket <= c->sync_done) {
         eq_ok(c, out, m->epoch, 0); /* the hub asks again: answer again */
     }
@@ -158,6 +165,7 @@ void chain_on_pushed(struct chain *c, const struct chain_event *ev,
      * link is tried again when the hub asks again. */
     bool gap = ev->err == KT_E_GAP || ev->err == -ENODATA;
     if (gap && c->phase == CHAIN_SEALED && c->eq_donor) {
+        KT_REACH(eq_gap);
         eq_ok(c, out, c->sealing, KT_E_GAP);
         out->acts[out->n - 1].msg.u.eq_ok.store = ev->peer;
     }
@@ -189,6 +197,7 @@ void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
     if (kt_record_invalid(r, n) || r->op > KT_OP_TRIM ||
         r->flags & KT_RF_SKIP || (r->op == KT_OP_WRITE) != (m->buf != NULL))
         return;
+    KT_REACH(eq_append);
     chain_take(c, out, r, m->buf, false);
 }
 
@@ -201,8 +210,10 @@ static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
         return false;
     bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
     uint64_t bound = kt_max_u64(c->promised, sealed ? c->sealing : 0);
-    if (cfg->epoch < bound)
+    if (KT_RULE(promise) && cfg->epoch < bound) {
+        KT_REACH(act_refused);
         return false; /* I3 */
+    }
     if (me < 0)
         return true;
     const struct kt_member *m = &cfg->members[me];
@@ -210,8 +221,10 @@ static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
         return true;
     /* Serving, or being fed, rests on what was sealed for this very epoch by
      * this very incarnation, and on nothing in flight. */
-    return m->incarnation == c->incarnation && c->phase == CHAIN_SEALED &&
-           c->sealing == cfg->epoch;
+    if (KT_RULE(act_same) && m->incarnation != c->incarnation)
+        return false;
+    return (c->phase == CHAIN_SEALED && c->sealing == cfg->epoch) ||
+           !KT_RULE(act_sealed);
 }
 
 static void install(struct chain *c, const struct kt_cfg *cfg, int me)
@@ -270,7 +283,7 @@ void chain_on_activate(struct chain *c, const struct chain_event *ev,
 void chain_epoch_pump(struct chain *c, struct chain_out *out)
 {
     if (c->phase == CHAIN_SEALING && c->appends == 0 &&
-        c->promised >= c->sealing) {
+        (c->promised >= c->sealing || !KT_RULE(promise_saved))) {
         assert(kt_rid_eq(c->received, c->applied));
         c->phase = CHAIN_SEALED;
         seal_ok(c, out);
@@ -278,8 +291,10 @@ void chain_epoch_pump(struct chain *c, struct chain_out *out)
     if (c->phase != CHAIN_SEALED || c->eq_epoch != c->sealing)
         return;
     if (!c->eq_donor && c->eq_last && !c->eq_ticket && c->appends == 0)
-        c->eq_ticket = chain_ticket(c);
-    if (c->eq_ticket && c->eq_ticket <= c->sync_done && !c->eq_answered) {
+        c->eq_ticket = eq_ticket(c);
+    bool durable = c->eq_ticket && c->eq_ticket <= c->sync_done; /* B3 */
+    if ((durable || (c->eq_ticket && !KT_RULE(eq_durable))) &&
+        !c->eq_answered) {
         c->eq_answered = true;
         eq_ok(c, out, c->eq_epoch, 0);
     }

@@ -35,7 +35,8 @@ void chain_on_fwd(struct chain *c, const struct chain_event *ev,
     }
     /* Not this epoch, or not our predecessor's: old bytes, or a sender that
      * is ahead of us and will RESUME (I2). */
-    if (!active_member(c, m->epoch) || !from_member(c, ev, c->me - 1))
+    if (!active_member(c, KT_RULE(fwd_epoch) ? m->epoch : c->cfg.epoch) ||
+        !from_member(c, ev, c->me - 1))
         return;
     /* Bytes of an old connection may still come when a new one has resumed:
      * they are taken, but the answers go to the new one. */
@@ -50,6 +51,7 @@ void chain_on_fwd(struct chain *c, const struct chain_event *ev,
     if (!kt_rid_eq(r->prev, c->received) || r->id.seq != c->received.seq + 1 ||
         c->received.seq - c->acked >= CHAIN_RING) {
         c->n_gap++;
+        KT_REACH(gap);
         chain_nak(c, out, ev, KT_E_GAP); /* I8 */
         return;
     }
@@ -89,6 +91,7 @@ void chain_on_resume(struct chain *c, const struct chain_event *ev,
         if (m->epoch < c->resume_epoch ||
             (m->epoch == c->resume_epoch && ev->conn < c->resume_conn))
             return;
+        KT_REACH(resume_held);
         c->resume_conn = ev->conn;
         c->resume_req = m->req;
         c->resume_epoch = m->epoch;
@@ -143,7 +146,8 @@ void chain_on_ackc(struct chain *c, const struct chain_event *ev)
 {
     const struct kt_msg *m = ev->msg;
     if (from_succ(c, ev)) {
-        uint64_t upto = kt_min_u64(m->u.ackc.upto, c->received.seq);
+        uint64_t mine = KT_RULE(cut_through) ? c->received.seq : c->applied.seq;
+        uint64_t upto = kt_min_u64(m->u.ackc.upto, mine); /* B5 */
         c->succ_acked = kt_max_u64(c->succ_acked, upto);
         c->succ_limit = m->u.ackc.alloc_limit;
         c->succ_full = m->u.ackc.full;
@@ -174,7 +178,9 @@ void chain_on_link(struct chain *c, const struct chain_event *ev,
     if (ev->cls == KT_CLASS_DATA && succ && kt_id_eq(&succ->store, &ev->peer)) {
         c->succ_link = up;
         c->succ = CHAIN_SUCC_DOWN;
-        if (up)
+        if (!KT_RULE(resume_first))
+            c->succ = CHAIN_SUCC_STREAMING;
+        else if (up)
             send_resume(c, out);
     }
     if (ev->cls == KT_CLASS_SYNC && dst && kt_id_eq(&dst->store, &ev->peer)) {
@@ -234,8 +240,8 @@ static void forward(struct chain *c, struct chain_out *out)
 /* I12: in the log here and on every successor; then it is acknowledged. */
 static void acknowledge(struct chain *c, struct chain_out *out)
 {
-    uint64_t upto = c->applied.seq;
-    if (!chain_is_tail(c))
+    uint64_t upto = KT_RULE(ack_logged) ? c->applied.seq : c->received.seq;
+    if (!chain_is_tail(c) && KT_RULE(ack_succ))
         upto = kt_min_u64(upto, c->succ_acked);
     else if (c->src.state != CHAIN_SYNC_OFF)
         upto = kt_min_u64(upto, c->src.fed);

@@ -3,6 +3,7 @@
 #ifndef KT_CORE_CHAIN_INT_H
 #define KT_CORE_CHAIN_INT_H
 
+#include "lib/base/rule.h"
 #include "replicator/core/chain.h"
 
 /* Tags of appends that are no step of the history. */

@@ -60,6 +60,8 @@ void chain_src_fail(struct chain *c, struct chain_out *out, int err)
 static void start(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
+    if (s->start_seq)
+        KT_REACH(sync_again);
     chain_src_stop(c);
     s->state = CHAIN_SYNC_START;
     s->since_ms = c->now_ms;
@@ -104,15 +106,19 @@ void chain_src_feed(struct chain *c, struct chain_out *out,
     if (!whole_only && s->feed_bytes > CHAIN_FEED_BYTES) {
         bool copying =
             s->ext[x] == CHAIN_EXT_COPYING || s->ext[x] == CHAIN_EXT_AGAIN;
+        if (copying)
+            KT_REACH(feed_again);
         set_ext(s, x, copying ? CHAIN_EXT_AGAIN : CHAIN_EXT_QUEUED);
     }
-    bool skip = s->ext[x] == CHAIN_EXT_QUEUED || s->ext[x] == CHAIN_EXT_AGAIN;
+    bool skip = s->ext[x] == CHAIN_EXT_QUEUED || s->ext[x] == CHAIN_EXT_AGAIN ||
+                (s->ext[x] == CHAIN_EXT_COPYING && !KT_RULE(feed_copying));
     assert(!whole_only || !skip);
 
     struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_FWD);
     m->u.rec = e->rec;
     m->buf = e->buf;
     if (skip) {
+        KT_REACH(feed_skip);
         m->u.rec.flags |= KT_RF_SKIP;
         m->buf = NULL;
         c->n_skip++;
@@ -155,8 +161,10 @@ static void ask_window(struct chain *c, struct chain_out *out)
 static bool same_row(const struct kt_digest_row *a,
                      const struct kt_digest_row *b)
 {
-    return a->state == b->state && !(a->state & KT_DIGEST_F_PARTIAL) &&
-           kt_rid_eq(a->id, b->id) && kt_id_eq(&a->sum, &b->sum); /* I21 */
+    bool whole = a->state == b->state && !(a->state & KT_DIGEST_F_PARTIAL);
+    return (whole || !KT_RULE(row_partial)) && /* I21 */
+           (kt_rid_eq(a->id, b->id) || !KT_RULE(row_id)) &&
+           (kt_id_eq(&a->sum, &b->sum) || !KT_RULE(row_sum));
 }
 
 static const struct kt_digest_row *row_of(const struct kt_digest_row *rows,
@@ -248,6 +256,8 @@ static void copy_next(struct chain *c, struct chain_out *out)
         assert(s->n_queued == 0);
         return;
     }
+    if (!s->freed)
+        KT_REACH(copy_free);
     s->copying = true;
     s->extent = s->scan;
     s->sums_asked = s->wanted = s->base_asked = false;
@@ -289,7 +299,8 @@ static bool next_run(struct chain_src *s, uint32_t *ret_first, uint32_t *ret_n)
 static void copy_step(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
-    if (!s->sums_asked && c->applied.seq >= s->copy_from) {
+    if (!s->sums_asked &&
+        (c->applied.seq >= s->copy_from || !KT_RULE(copy_from))) {
         s->sums_asked = true;
         struct chain_act *a = chain_act(out, CHAIN_ACT_SUMS);
         a->sync_id = s->id;

@@ -2,6 +2,7 @@
 #include "replicator/store/fold.h"
 
 #include "lib/base/err.h"
+#include "lib/base/rule.h"
 #include "lib/base/sum.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -90,7 +91,10 @@ struct extent_effect fold_extent(struct extent_meta *m,
     if (r->flags & KT_RF_SKIP) {
         /* The bytes are missing here: until they come no one may take this
          * extent for complete (I21), not even after a crash. */
-        m->partial = true;
+        if (KT_RULE(skip_partial))
+            m->partial = true;
+        else
+            m->id = r->id;
         return none;
     }
     struct extent_effect f = {

@@ -203,7 +203,7 @@ static int append_complete(struct store *s, struct store_append *r)
     mem_chain_fold(r->chain, m, s->disk->retain);
     if (m->rec.op == KT_OP_RESET)
         r->chain->acked = r->chain->durable = m->rec.id.seq;
-    if (m->rec.flags & KT_RF_FUA)
+    if (m->rec.flags & KT_RF_FUA && KT_RULE(fua_synced))
         harden(s, m->lsn);
     mem_op_forget(&r->op);
     return 0;
@@ -232,12 +232,14 @@ static int read_complete(struct store_read *r)
     for (uint32_t i = first; e && i < first + n; i++) {
         if (!e->s[i].sum)
             continue;
-        if (e->rot[i / 8] >> (i % 8) & 1) {
+        bool rot = e->rot[i / 8] >> (i % 8) & 1;
+        if (rot && KT_RULE(sum_checked)) {
             kt_buf_unref(b);
             return KT_E_CORRUPT;
         }
         b->sums[i - first] = e->s[i].sum;
         memcpy(b->data + b->data_len, e->s[i].data, KT_SECTOR_BYTES);
+        b->data[b->data_len] ^= rot;
         b->data_len += KT_SECTOR_BYTES;
     }
     r->ret_buf = b;

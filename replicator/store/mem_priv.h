@@ -3,6 +3,7 @@
 #ifndef KT_STORE_MEM_PRIV_H
 #define KT_STORE_MEM_PRIV_H
 
+#include "lib/base/rule.h"
 #include "replicator/store/mem_disk.h"
 
 struct store {

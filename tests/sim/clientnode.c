@@ -214,7 +214,6 @@ static void attached(struct sclient *c, const struct kt_msg *m)
     c->hurried = false;
     c->renew_us = w->now + RENEW_US;
     memset(c->acked, 0, sizeof(c->acked));
-    memset(c->first_vgen, 0, sizeof(c->first_vgen));
     trace(w, c->ep, "attached", c->opts.token, 0, 0);
     work_start(c);
 }
@@ -380,34 +379,8 @@ static void from_hub(struct sclient *c, const struct kt_msg *m)
     }
 }
 
-/* SIM_M_NO_REPLAY: the engine sees one vgen for ever. */
-static void hide_vgen(struct sclient *c, struct smsg *m)
-{
-    struct kt_msg *k = &m->msg;
-    uint64_t chain = k->cfg ? k->cfg->chain : k->chain;
-    if (chain < 1 || chain > SIM_CHAINS_MAX)
-        return;
-    uint64_t *v = &c->first_vgen[chain - 1];
-    if (k->cfg) {
-        *v = *v ? *v : k->cfg->vgen;
-        m->cfg.vgen = *v;
-    }
-    if (k->type == KT_MSG_ACK)
-        k->u.ack.vgen = *v;
-    else if (k->type == KT_MSG_FLUSH_OK)
-        k->u.flush.vgen = *v;
-}
-
 void client_msg(struct sclient *c, struct sconn *k, const struct smsg *m)
 {
-    struct smsg copy;
-    if (c->w->mutant == SIM_M_NO_REPLAY) {
-        copy = *m;
-        if (m->msg.cfg)
-            copy.msg.cfg = &copy.cfg;
-        hide_vgen(c, &copy);
-        m = &copy;
-    }
     if (k->id == c->hub_conn) {
         from_hub(c, &m->msg);
         return;

@@ -5,7 +5,7 @@ unit_tests += tests/unit/test_checker
 tests_unit_test_checker_SOURCES = tests/unit/test_checker.c \
 	%D%/checker.c %D%/checker.h
 
-check_PROGRAMS += %D%/sim
+check_PROGRAMS += %D%/sim %D%/sim-mutants
 %C%_sim_SOURCES = \
 	%D%/checker.c \
 	%D%/checker.h \
@@ -18,14 +18,26 @@ check_PROGRAMS += %D%/sim
 	%D%/node.c \
 	%D%/nodelink.c \
 	%D%/nodeops.c \
+	%D%/rules.c \
 	%D%/sim.c \
 	%D%/sim.h \
 	%D%/trace.c \
 	%D%/verify.c \
 	%D%/workload.c \
 	%D%/world.c
-sim_tests += %D%/test-sim-seeds.sh
+sim_tests += %D%/test-mutants.sh %D%/test-sim-seeds.sh
 %C%_sim_LDADD = replicator/store/libktstoremem.la $(LDADD)
+
+# The same with switches for its rules (lib/base/rule.h), in objects of its
+# own: no library has them.
+%C%_sim_mutants_CPPFLAGS = $(AM_CPPFLAGS) -DKT_MUTANTS
+%C%_sim_mutants_SOURCES = $(%C%_sim_SOURCES) \
+	$(replicator_core_libktreplcore_la_SOURCES) \
+	$(replicator_store_libktstoremem_la_SOURCES) \
+	$(hub_control_libkthubcontrol_la_SOURCES) \
+	$(lib_client_libktclient_la_SOURCES)
+%C%_sim_mutants_LDADD = lib/wire/libktwire.la lib/base/libktbase.la \
+	$(XXHASH_LIBS) $(JANSSON_LIBS)
 
 PHONY_TARGETS += sim
 sim: $(check_PROGRAMS)

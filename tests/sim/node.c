@@ -196,12 +196,8 @@ void node_release(struct snode *n)
 
 void node_send_hub(struct snode *n, const struct kt_msg *m)
 {
-    struct kt_msg forged = *m;
-    if (!n->hub_up)
-        return;
-    if (m->type == KT_MSG_SEAL_OK && n->w->mutant == SIM_M_NO_VGEN)
-        forged.u.seal_ok.cont_base = 1;
-    net_send(n->w, n->hub_conn, n->ep, &forged, NULL);
+    if (n->hub_up)
+        net_send(n->w, n->hub_conn, n->ep, m, NULL);
 }
 
 static void tell_writer(struct snode *n, const struct kt_cfg *cfg)
@@ -453,7 +449,7 @@ static void to_chain(struct snode *n, struct schain *sc, struct sconn *c,
     struct kt_msg changed = *m;
     struct chain_event ev = {
         .type = CHAIN_EV_MSG, .cls = c->cls, .conn = c->id, .msg = &changed};
-    mutant_message(n, sc, &changed);
+    mutant_message(sc, &changed);
     if (peer == SIM_EP_HUB) {
         ev.role = KT_ROLE_HUB;
     } else if (peer < SIM_EP_CLIENT(0)) {

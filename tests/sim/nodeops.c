@@ -145,8 +145,7 @@ static void tell_append(struct sop *o, int err)
 {
     struct chain_event ev = {
         .type = CHAIN_EV_APPENDED, .tag = o->tag, .err = err};
-    if (o->act != 0) /* else it was told before: SIM_M_ACK_EARLY */
-        node_step(o->sc, &ev);
+    node_step(o->sc, &ev);
 }
 
 static void tell_sums(struct sop *o, int err)
@@ -305,15 +304,6 @@ static void done(struct store_op *op, int err)
 
 /* ---- starting them ---- */
 
-static void forged_later(struct world *w, uint64_t index, uint64_t chain,
-                         uint64_t tag)
-{
-    struct schain *sc = &w->nodes[index].chains[chain];
-    struct chain_event ev = {.type = CHAIN_EV_APPENDED, .tag = tag};
-    if (sc->used && sc->c.appends > 0)
-        node_step(sc, &ev);
-}
-
 static void start_append(struct schain *sc, const struct chain_act *a)
 {
     struct snode *n = sc->n;
@@ -327,38 +317,14 @@ static void start_append(struct schain *sc, const struct chain_act *a)
     o->buf = kt_buf_ref(a->buf);
     if (a->rec.op < KT_OP_COPY_START)
         ghost_append(n, (unsigned)(a->rec.chain - 1), &a->rec, a->buf);
-    if (n->w->mutant == SIM_M_ACK_EARLY && a->hold) {
-        o->act = 0;
-        world_at(n->w, 1, forged_later, n->index, sc->c.id - 1, a->tag);
-    }
     store_append(n->store, &o->u.append);
-}
-
-static void forged_sync(struct world *w, uint64_t index, uint64_t chain,
-                        uint64_t life)
-{
-    struct snode *n = &w->nodes[index];
-    struct schain *sc = &n->chains[chain];
-    if (!sc->used || w->procs[n->ep].life != life)
-        return;
-    struct chain_event ev = {.type = CHAIN_EV_SYNCED,
-                             .durable = sc->c.applied.seq};
-    node_step(sc, &ev);
 }
 
 static void start_sync(struct schain *sc)
 {
-    struct snode *n = sc->n;
-    struct world *w = n->w;
-    bool eq = sc->c.phase == CHAIN_SEALED && w->mutant == SIM_M_EQ_UNSYNCED;
-    if (eq || w->mutant == SIM_M_NO_SYNC) {
-        world_at(w, 1, forged_sync, n->index, sc->c.id - 1,
-                 w->procs[n->ep].life);
-        return;
-    }
     struct sop *o = op_new(sc, STORE_SYNC, CHAIN_ACT_SYNC);
     o->u.sync.chain = sc->sc;
-    store_sync(n->store, &o->u.sync);
+    store_sync(sc->n->store, &o->u.sync);
 }
 
 static void start_read(struct schain *sc, const struct chain_act *a)

@@ -7,27 +7,11 @@
  *   sim --seeds FROM COUNT                many; stops at the first failure
  *   sim --file FILE                       the seeds listed in it
  *   sim --again FROM COUNT                each twice: the same hash?
- *   --mutant NAME                         with a rule switched off
+ *   --rules                               the rules that can be off
+ *   --mutant NAME[,NAME]                  with rules off (sim-mutants)
+ *   --reach                               how often rare paths were taken
  *   --keep-going                          count failures instead of stopping
  *   --seconds N                           stop after so long
- *
- * What it notices: seeds of 1..300 that fail with one rule switched off, when
- * this was last measured. A rule whose breach it cannot see proves nothing.
- *
- *   ack-early     278  acknowledged before it is in the own log
- *   succ-ignored  287  acknowledged before the successor has it
- *   no-sync       273  flush and FUA without fdatasync
- *   no-vgen        63  everybody claims continuity (I15)
- *   no-dedup      156  the duplicate filter forgets (I19)
- *   no-eq         155  equalize says done and does nothing (I9)
- *   no-prev        42  records are taken whatever came before (I8)
- *   no-touched      0  a copy overwrites what was written meanwhile (2 of
- *                      1000: a write must come between the read of the base
- *                      and its own append)
- *   no-fence        3  neither token nor epoch of a write is looked at (I18)
- *   no-replay      28  the client does not hear of a new vgen (I16)
- *   no-promise    158  a sealed member goes on in its old epoch (I3)
- *   eq-unsynced    59  EQ_OK without fdatasync (B3)
  */
 #include <inttypes.h>
 #include <setjmp.h>
@@ -42,35 +26,13 @@
 struct options {
     uint64_t from, count, steps, seconds;
     const char *file;
-    bool trace, keep_going, again, quiet;
-    unsigned mutant;
+    bool trace, keep_going, again, quiet, reach;
 };
 
 static struct world *current;
 static jmp_buf failed;
 static struct sim_stats stats;
 static uint64_t last_hash;
-
-static const char *const mutants[SIM_MUTANTS] = {
-    [SIM_M_NONE] = "none",
-    [SIM_M_ACK_EARLY] = "ack-early",
-    [SIM_M_SUCC_IGNORED] = "succ-ignored",
-    [SIM_M_NO_SYNC] = "no-sync",
-    [SIM_M_NO_VGEN] = "no-vgen",
-    [SIM_M_NO_DEDUP] = "no-dedup",
-    [SIM_M_NO_EQ] = "no-eq",
-    [SIM_M_NO_PREV] = "no-prev",
-    [SIM_M_NO_TOUCHED] = "no-touched",
-    [SIM_M_NO_FENCE] = "no-fence",
-    [SIM_M_NO_REPLAY] = "no-replay",
-    [SIM_M_NO_PROMISE] = "no-promise",
-    [SIM_M_EQ_UNSYNCED] = "eq-unsynced",
-};
-
-const char *sim_mutant_name(unsigned m)
-{
-    return m < SIM_MUTANTS ? mutants[m] : "?";
-}
 
 /* An assertion of the code under test failed: that is a result, too. */
 static void on_abort(int sig)
@@ -101,7 +63,6 @@ static bool run_seed(const struct options *o, uint64_t seed)
     struct world *w = world_new(seed);
     w->trace = o->trace;
     w->max_steps = o->steps;
-    w->mutant = o->mutant;
     w->st = &stats;
     w->fail = &failed;
     current = w;
@@ -206,8 +167,8 @@ static void usage(void)
 {
     fprintf(stderr, "usage: sim --seed N [--trace] [--steps N] | "
                     "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
-                    "       [--mutant NAME] [--keep-going] [--quiet] "
-                    "[--seconds N]\n");
+                    "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
+                    "[--quiet] [--seconds N] | --rules\n");
     exit(2);
 }
 
@@ -220,17 +181,6 @@ static uint64_t number(int argc, char **argv, int i)
     if (*end || end == argv[i])
         usage();
     return n;
-}
-
-static unsigned mutant_named(const char *name)
-{
-    for (unsigned m = 0; name && m < SIM_MUTANTS; m++) {
-        if (strcmp(mutants[m], name) == 0)
-            return m;
-    }
-    for (unsigned m = 0; m < SIM_MUTANTS; m++)
-        fprintf(stderr, "%s\n", mutants[m]);
-    exit(2);
 }
 
 static void parse(int argc, char **argv, struct options *o)
@@ -250,7 +200,12 @@ static void parse(int argc, char **argv, struct options *o)
         } else if (!strcmp(a, "--seconds")) {
             o->seconds = number(argc, argv, ++i);
         } else if (!strcmp(a, "--mutant")) {
-            o->mutant = mutant_named(++i < argc ? argv[i] : NULL);
+            rules_off(++i < argc ? argv[i] : "");
+        } else if (!strcmp(a, "--rules")) {
+            rules_print();
+            exit(0);
+        } else if (!strcmp(a, "--reach")) {
+            o->reach = true;
         } else if (!strcmp(a, "--trace")) {
             o->trace = true;
         } else if (!strcmp(a, "--keep-going")) {
@@ -277,5 +232,7 @@ int main(int argc, char **argv)
                last_hash);
     print_stats(bad, (double)(b.tv_sec - a.tv_sec) +
                          (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+    if (o.reach)
+        reach_print();
     return bad ? 1 : 0;
 }

@@ -9,7 +9,8 @@
  *   nodelink.c    the replicator's shell: links, the hub's connection
  *   nodeops.c     the replicator's shell: the store
  *   hubnode.c     the hub's shell and its durable rows
- *   mutant.c      rules switched off
+ *   mutant.c      rules that only a shell can break
+ *   rules.c       rules switched off, and what was reached
  *   clientnode.c  the engine's shell: attach, links
  *   workload.c    requests of clients, and what became of each
  *   faults.c      what breaks, and healing
@@ -78,25 +79,6 @@ enum sim_fault {
     SIM_F_EIO = 2048,
     SIM_F_ALL = 4095
 };
-
-/* Rules switched off, to see that the simulator notices. */
-enum sim_mutant {
-    SIM_M_NONE,
-    SIM_M_ACK_EARLY,    /* acknowledged before it is in the own log */
-    SIM_M_SUCC_IGNORED, /* acknowledged before the successor did */
-    SIM_M_NO_SYNC,      /* flush and FUA without fdatasync */
-    SIM_M_NO_VGEN,      /* everybody claims continuity */
-    SIM_M_NO_DEDUP,     /* the duplicate filter forgets */
-    SIM_M_NO_EQ,        /* equalize says done and does nothing */
-    SIM_M_NO_PREV,      /* records are taken whatever came before (I8) */
-    SIM_M_NO_TOUCHED,   /* a resync overwrites what was written meanwhile */
-    SIM_M_NO_FENCE,     /* token and epoch of writes are not looked at */
-    SIM_M_NO_REPLAY,    /* the client does not hear of a new vgen */
-    SIM_M_NO_PROMISE,   /* a sealed member goes on in its old epoch */
-    SIM_M_EQ_UNSYNCED,  /* EQ_OK without fdatasync (B3) */
-    SIM_MUTANTS
-};
-const char *sim_mutant_name(unsigned m);
 
 struct sim_params {
     unsigned nodes, chains, replicas, extents; /* extents: per chain */
@@ -217,7 +199,6 @@ struct schain {
     int succ, dst; /* index of a node, or -1 */
     struct store_chain *sc;
     struct snode *n;
-    uint64_t forged; /* SIM_M_ACK_EARLY: how far it was told */
     struct chain c;
 };
 struct spush;
@@ -257,8 +238,8 @@ void node_want_link(struct snode *n, int to, uint8_t cls);
 void node_send_hub(struct snode *n, const struct kt_msg *m);
 void node_links_fine(struct snode *n);
 void node_hub_second(struct snode *n);
-/* What a member is told, changed as the mutant wants it. */
-void mutant_message(struct snode *n, struct schain *sc, struct kt_msg *m);
+/* What a member is told, changed where a rule is off. */
+void mutant_message(struct schain *sc, struct kt_msg *m);
 
 void ops_act(struct schain *sc, const struct chain_act *a);
 void ops_push(struct schain *sc, const struct chain_act *a);
@@ -306,7 +287,6 @@ struct sclient {
     struct grec *acked[SIM_CHAINS_MAX];
     uint64_t acked_vgen[SIM_CHAINS_MAX];
     unsigned in_flight;
-    uint64_t first_vgen[SIM_CHAINS_MAX];
 };
 void client_init(struct world *w, unsigned index);
 void client_start(struct sclient *c, bool steal);
@@ -365,7 +345,6 @@ struct world {
     uint64_t seed, step, now, seq, stamp;
     uint64_t max_steps;
     bool trace, quiet;
-    unsigned mutant;
     jmp_buf *fail;
     struct rng net, disk, work, fault;
     struct sim_params p;
@@ -440,6 +419,12 @@ void ghost_flushed(struct world *w, unsigned chain, struct grec *g,
                    uint64_t vgen);
 /* What a member is about to answer to a READ. */
 struct grec *ghost_read(struct schain *sc, const struct store_read *r);
+
+/* ---- rules.c ---- */
+/* Switches off the rules of a list with commas. Exits when it cannot. */
+void rules_off(const char *list);
+void rules_print(void);
+void reach_print(void);
 
 /* ---- faults.c, verify.c ---- */
 void faults_start(struct world *w);

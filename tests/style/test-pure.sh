@@ -67,6 +67,21 @@ bad=$(symbols | awk -v w="$writable" \
     '$5 ~ w && $5 !~ /^\.data\.rel\.ro/ && $4 !~ /^\./') || true
 verdict "$bad" "the cores have no globals"
 
+# Switches of rules are for the simulator's mutants and for nothing else
+# (lib/base/rule.h).
+switched() {
+    "$nm" -A "$@" 2>/dev/null | grep -E ' kt_(rule_off|reached)$' || true
+}
+built=$(find . -name '*.a' -o -name '*.so')
+# shellcheck disable=SC2086 # names without blanks
+bad=$(switched $built kenter kenter-hub kenter-replicator)
+verdict "$bad" "no rule can be switched off in what is installed"
+if test -f tests/sim/sim-mutants && test -z "$(switched tests/sim/sim-mutants)"
+then
+    echo "FAILED: sim-mutants has no switches, or the checker is blind"
+    exit 1
+fi
+
 # The checker must be able to fail.
 for s in malloc time clock_gettime read write uv_run pthread_create printf; do
     test -n "$(echo "x.a core U $s" | needs)" || {
