@@ -267,6 +267,8 @@ static void renew(struct volume *v, uint64_t now)
     m.u.attach.pid = (uint32_t)getpid();
     memcpy(m.u.attach.volume, v->name, sizeof(m.u.attach.volume));
     memcpy(m.u.attach.node, options.ctx.node, sizeof(m.u.attach.node));
+    m.u.attach.n_cut =
+        (uint8_t)engine_cut(v->engine, now, m.u.attach.cut, KT_CUT_MAX);
     link_send(l, &m, v->enc, sizeof(v->enc));
     v->renew_ms = now + RENEW_MS;
 }

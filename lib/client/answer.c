@@ -277,7 +277,7 @@ static void on_nak(struct engine *e, uint32_t slot, const struct kt_msg *m)
     if (m->req & ENG_REQ_FLUSH) {
         struct engine_chain *c = chain_of(e, m);
         if (c && c->fl.active)
-            eng_flush_nak(e, c, slot);
+            eng_flush_nak(e, c, slot, &m->u.nak.store);
         return;
     }
     struct engine_part *p = read_of(e, m);

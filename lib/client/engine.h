@@ -171,6 +171,11 @@ struct engine_info {
 };
 void engine_info(const struct engine *e, struct engine_info *ret);
 
+/* The nodes of serving members that no link led to for more than a second, at
+ * most max: for RENEW, so that the hub orders the chains round them (B13). */
+uint32_t engine_cut(const struct engine *e, uint64_t now_ms,
+                    struct kt_id *ret_ids, uint32_t max);
+
 /* The cfg of segment seg, or NULL while there is none. */
 const struct kt_cfg *engine_cfg(const struct engine *e, uint32_t seg);
 

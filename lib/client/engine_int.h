@@ -22,6 +22,7 @@
 #define ENG_WAIT_MAX_MS 8000u
 #define ENG_SILENT_MS 6000u /* then a link is opened anew */
 #define ENG_SUSPECT_MS 5000u
+#define ENG_CUT_MS 1000u   /* down so long: goes round it (B13) */
 #define ENG_STALL_MS 2000u /* then the shell is told */
 #define ENG_CFG_GET_MS 1000u
 #define ENG_BACKOFF_MIN_MS 10u
@@ -134,7 +135,12 @@ struct engine_chain {
         bool active, want;
         uint8_t sent, ok; /* members, by bit */
         uint32_t waits;
-        uint64_t upto, epoch, since_ms, sent_ms, due_ms;
+        uint64_t upto, epoch, since_ms, due_ms;
+        /* By member: asked last; asked itself and silent from then on. */
+        uint64_t sent_ms[KT_MEMBERS_MAX], first_ms[KT_MEMBERS_MAX];
+        /* By member: the member asked on its behalf (B13), itself as a rule;
+         * and how often that was refused. */
+        uint8_t via[KT_MEMBERS_MAX], naks[KT_MEMBERS_MAX];
         uint64_t ticket;      /* the newest this round covers */
         uint64_t first, last; /* tickets that wait for this chain; 0 = none */
     } fl;
@@ -147,6 +153,7 @@ struct engine_node {
     bool used, told, up, local;
     bool say_connect, say_reset;
     uint64_t rx_ms, suspect_ms, oldest_ms;
+    uint64_t down_ms; /* since when it is not up */
 };
 
 struct engine {
@@ -276,8 +283,11 @@ bool eng_flush_send(struct engine *e, struct engine_chain *c,
                     struct engine_out *out);
 void eng_flush_ok(struct engine *e, struct engine_chain *c,
                   const struct kt_msg *m);
-void eng_flush_nak(struct engine *e, struct engine_chain *c, uint32_t slot);
+void eng_flush_nak(struct engine *e, struct engine_chain *c, uint32_t slot,
+                   const struct kt_id *store);
 void eng_flush_tick(struct engine *e, struct engine_chain *c);
+/* The link of slot came or went: those asked through it, and those it leads
+ * to, are asked anew. */
 void eng_flush_link(struct engine_chain *c, uint32_t slot);
 
 /* links.c */
@@ -297,6 +307,13 @@ static inline bool eng_head_up(const struct engine *e,
                                const struct engine_chain *c)
 {
     return c->n_serving > 0 && eng_up(e, c->slot[0]);
+}
+
+/* No way to it for a while. */
+static inline bool eng_cut_off(const struct engine *e, uint32_t slot)
+{
+    return slot == ENG_NO_SLOT ||
+           (!e->nodes[slot].up && e->now - e->nodes[slot].down_ms > ENG_CUT_MS);
 }
 
 /* tick.c */

@@ -7,9 +7,13 @@
  * A chain runs one round at a time, up to its highest acknowledged seq.
  * Requests to flush take tickets; a chain remembers the first and the last
  * ticket that wait for it, a round covers all tickets up to the one that was
- * last when it began. Chains with nothing kept are durable and take no part:
+ * last when it began. A member no link leads to is asked through
+ * another that is nearer to it (B13): what it says is worth the same,
+ * whoever carries it. Chains with nothing kept are durable and take no part:
  * everything acknowledged and not yet durable is kept (retain.c). */
 #include "lib/client/engine_int.h"
+
+#include <string.h>
 
 static void check(struct engine *e)
 {
@@ -112,6 +116,8 @@ static void begin(struct engine *e, struct engine_chain *c)
     c->fl.sent = c->fl.ok = 0;
     c->fl.waits = 0;
     c->fl.due_ms = 0;
+    memset(c->fl.naks, 0, sizeof(c->fl.naks));
+    memset(c->fl.first_ms, 0, sizeof(c->fl.first_ms));
     c->fl.upto = c->max_acked;
     if (!KT_RULE(flush_covers) && c->fl.upto)
         c->fl.upto--;
@@ -119,6 +125,35 @@ static void begin(struct engine *e, struct engine_chain *c)
     c->fl.ticket = c->fl.last;
     if (eng_list_empty(&c->kept))
         finish(e, c);
+}
+
+/* Whom to ask about member i: itself; when it is cut off, or silent since it
+ * was asked, a member that can be reached: its neighbours in the chain first,
+ * for they have a link to it, and another one after each refusal (B13).
+ * -1: nobody, yet. */
+static int flush_via(const struct engine *e, const struct engine_chain *c,
+                     unsigned i)
+{
+    uint32_t slot = c->slot[i];
+    bool up = eng_up(e, slot);
+    bool silent = up && c->fl.first_ms[i] &&
+                  e->nodes[slot].rx_ms <= c->fl.first_ms[i] &&
+                  e->now - c->fl.first_ms[i] >= ENG_WRITE_WAIT_MS;
+    uint8_t order[2 * KT_MEMBERS_MAX];
+    unsigned n = 0;
+    if (up && !silent)
+        return (int)i;
+    if (!up && !eng_cut_off(e, slot))
+        return -1;
+    for (unsigned d = 1; d < c->n_serving; d++) {
+        if (d <= i && eng_up(e, c->slot[i - d]))
+            order[n++] = (uint8_t)(i - d);
+        if (i + d < c->n_serving && eng_up(e, c->slot[i + d]))
+            order[n++] = (uint8_t)(i + d);
+    }
+    if (n == 0)
+        return up ? (int)i : -1;
+    return order[c->fl.naks[i] % n];
 }
 
 bool eng_flush_send(struct engine *e, struct engine_chain *c,
@@ -131,17 +166,30 @@ bool eng_flush_send(struct engine *e, struct engine_chain *c,
     assert((c->fl.epoch == c->cfg.epoch && !c->replaying) ||
            !KT_RULE(flush_epoch));
     for (unsigned i = 0; i < c->n_serving; i++) {
-        if ((c->fl.sent & (1u << i)) || !eng_up(e, c->slot[i]))
+        int via = c->fl.sent & (1u << i) ? -1 : flush_via(e, c, i);
+        if (via < 0)
             continue;
-        struct engine_action *a = eng_send(e, out, c->slot[i], c, KT_MSG_FLUSH);
+        struct engine_action *a =
+            eng_send(e, out, c->slot[via], c, KT_MSG_FLUSH);
         if (!a)
             return false;
         a->msg.req = ENG_REQ_FLUSH | c->idx;
         a->msg.u.flush.upto = c->fl.upto;
+        if (via != (int)i)
+            a->msg.u.flush.store = c->cfg.members[i].store;
         c->fl.sent |= (uint8_t)(1u << i);
-        c->fl.sent_ms = e->now;
+        c->fl.via[i] = (uint8_t)via;
+        c->fl.sent_ms[i] = e->now;
+        if (via == (int)i && (!c->fl.first_ms[i] ||
+                              e->nodes[c->slot[i]].rx_ms > c->fl.first_ms[i]))
+            c->fl.first_ms[i] = e->now;
     }
     return true;
+}
+
+static void ask_again(struct engine_chain *c, unsigned i)
+{
+    c->fl.sent &= (uint8_t) ~(1u << i);
 }
 
 void eng_flush_ok(struct engine *e, struct engine_chain *c,
@@ -154,7 +202,7 @@ void eng_flush_ok(struct engine *e, struct engine_chain *c,
         (m->u.flush.vgen != c->cfg.vgen && KT_RULE(flush_epoch)))
         return;
     if (m->u.flush.durable < c->fl.upto) {
-        c->fl.sent &= (uint8_t) ~(1u << i); /* ask again */
+        ask_again(c, (unsigned)i);
         c->fl.due_ms = e->now + ENG_BACKOFF_MAX_MS;
         return;
     }
@@ -164,17 +212,33 @@ void eng_flush_ok(struct engine *e, struct engine_chain *c,
     eng_work(e, c);
 }
 
-/* slot refused the FLUSH, or its link is gone: it is asked again. */
 void eng_flush_link(struct engine_chain *c, uint32_t slot)
 {
-    for (unsigned i = 0; i < c->n_serving; i++)
-        if (c->slot[i] == slot && !(c->fl.ok & (1u << i)))
-            c->fl.sent &= (uint8_t) ~(1u << i);
+    for (unsigned i = 0; i < c->n_serving; i++) {
+        if (c->slot[i] == slot)
+            c->fl.first_ms[i] = 0;
+        if (!(c->fl.sent & ~c->fl.ok & (1u << i)))
+            continue;
+        assert(c->fl.via[i] < c->n_serving);
+        if (c->slot[i] == slot || c->slot[c->fl.via[i]] == slot)
+            ask_again(c, i);
+    }
 }
 
-void eng_flush_nak(struct engine *e, struct engine_chain *c, uint32_t slot)
+/* slot refused the FLUSH, its own or the one for store: it is asked again,
+ * or another. */
+void eng_flush_nak(struct engine *e, struct engine_chain *c, uint32_t slot,
+                   const struct kt_id *store)
 {
-    eng_flush_link(c, slot);
+    for (unsigned i = 0; i < c->n_serving; i++) {
+        if (!(c->fl.sent & ~c->fl.ok & (1u << i)) ||
+            c->slot[c->fl.via[i]] != slot)
+            continue;
+        if (!kt_id_is_zero(store) && !kt_id_eq(store, &c->cfg.members[i].store))
+            continue;
+        c->fl.naks[i]++;
+        ask_again(c, i);
+    }
     c->fl.due_ms = e->now + ENG_BACKOFF_MAX_MS / 2;
 }
 
@@ -185,10 +249,15 @@ void eng_flush_tick(struct engine *e, struct engine_chain *c)
     uint64_t wait = kt_min_u64((uint64_t)ENG_WRITE_WAIT_MS
                                    << (c->fl.waits < 4 ? c->fl.waits : 4),
                                ENG_WAIT_MAX_MS);
-    if (e->now - c->fl.sent_ms >= wait) {
-        c->fl.sent = c->fl.ok;
-        c->fl.waits++;
-        c->fl.sent_ms = e->now;
+    bool waited = false;
+    for (unsigned i = 0; i < c->n_serving; i++) {
+        if (!(c->fl.sent & ~c->fl.ok & (1u << i)) ||
+            e->now - c->fl.sent_ms[i] < wait)
+            continue;
+        c->fl.naks[i] += c->fl.via[i] != i;
+        ask_again(c, i);
+        waited = true;
     }
+    c->fl.waits += waited;
     eng_work(e, c);
 }

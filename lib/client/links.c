@@ -38,6 +38,7 @@ uint32_t eng_node_ref(struct engine *e, const struct kt_node *n)
         struct engine_node *w = &e->nodes[i];
         memset(w, 0, sizeof(*w));
         w->used = true;
+        w->down_ms = e->now;
     }
     struct engine_node *w = &e->nodes[i];
     w->refs++;
@@ -82,6 +83,7 @@ void eng_link_down(struct engine *e, uint32_t slot)
     if (!n->used || !n->up || e->dead)
         return;
     n->up = false;
+    n->down_ms = e->now;
     lost(e, slot);
 }
 
@@ -99,8 +101,10 @@ void eng_link_up(struct engine *e, uint32_t slot)
     n->suspect_ms = 0;
     for (uint32_t i = 0; i < e->n_chains; i++)
         for (unsigned j = 0; j < e->chains[i].n_serving; j++)
-            if (e->chains[i].slot[j] == slot)
+            if (e->chains[i].slot[j] == slot) {
+                eng_flush_link(&e->chains[i], slot);
                 eng_work(e, &e->chains[i]);
+            }
     e->again = true;
 }
 
@@ -160,4 +164,17 @@ int eng_choose(const struct engine *e, const struct engine_chain *c,
         }
     }
     return best;
+}
+
+uint32_t engine_cut(const struct engine *e, uint64_t now_ms,
+                    struct kt_id *ret_ids, uint32_t max)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < ENGINE_NODES_MAX && n < max; i++) {
+        const struct engine_node *w = &e->nodes[i];
+        if (w->used && w->refs && !w->up && now_ms > w->down_ms &&
+            now_ms - w->down_ms > ENG_CUT_MS)
+            ret_ids[n++] = w->node.id;
+    }
+    return n;
 }

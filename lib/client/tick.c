@@ -83,8 +83,11 @@ static void tick_chains(struct engine *e)
             for (unsigned j = 0; j < c->n_serving; j++) {
                 if (!(c->fl.sent & ~c->fl.ok & (1u << j)))
                     continue;
+                if (c->fl.via[j] != j)
+                    continue; /* the one asked waits itself */
                 uint64_t *t = &e->nodes[c->slot[j]].oldest_ms;
-                *t = *t ? kt_min_u64(*t, c->fl.sent_ms) : c->fl.sent_ms;
+                uint64_t at = c->fl.sent_ms[j];
+                *t = *t ? kt_min_u64(*t, at) : at;
             }
             eng_flush_tick(e, c);
         }

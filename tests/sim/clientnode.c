@@ -234,6 +234,8 @@ static void send_hub(struct sclient *c, uint8_t type)
     } else {
         m.u.attach.volume_id = c->opts.volume;
         m.u.attach.token = c->opts.token;
+        m.u.attach.n_cut = (uint8_t)engine_cut(c->engine, world_ms(c->w),
+                                               m.u.attach.cut, KT_CUT_MAX);
     }
     c->asked_us = c->w->now;
     net_send(c->w, c->hub_conn, c->ep, &m, NULL);

@@ -193,8 +193,8 @@ static void a_refused_or_lost_flush_is_asked_again(void **st)
     assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
     rig_up(r, 2);
     struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, 2);
-    rig_wait(r, 2000);
-    s = rig_expect(r, KT_MSG_FLUSH, 2); /* not answered: asked again */
+    rig_wait(r, 2000); /* not a word: asked again, the other way (B13) */
+    assert_int_equal(rig_expect(r, KT_MSG_FLUSH, 1)->m.u.flush.store.b[0], 2);
     assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
     rig_flush_ok(r, s);
     rig_assert_done(r, f, 0);
@@ -231,6 +231,142 @@ static void with_durability_sync_nothing_is_kept_or_flushed(void **st)
     rig_free(r);
 }
 
+/* Node from answers for node of: what a relay passes on. */
+static void relayed_ok(struct rig *r, const struct rig_send *s)
+{
+    struct kt_msg m = rig_reply(r, s, KT_MSG_FLUSH_OK);
+    m.u.flush.durable = s->m.u.flush.upto;
+    m.u.flush.vgen = r->cfg[0].vgen;
+    m.u.flush.store = s->m.u.flush.store;
+    rig_answer(r, s, &m, 0);
+}
+
+static struct rig_send *expect_relay(struct rig *r, uint32_t node, uint32_t of)
+{
+    struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, node);
+    assert_int_equal(s->m.u.flush.store.b[0], of);
+    return s;
+}
+
+static void a_member_cut_off_is_asked_through_its_neighbour(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    rig_down(r, 3);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *s1 = rig_expect(r, KT_MSG_FLUSH, 1);
+    struct rig_send *s2 = rig_expect(r, KT_MSG_FLUSH, 2);
+    assert_true(kt_id_is_zero(&s1->m.u.flush.store));
+    rig_flush_ok(r, s1);
+    rig_flush_ok(r, s2);
+    rig_wait(r, 1000);
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0); /* it may come back */
+    rig_wait(r, 100);
+    struct rig_send *s = expect_relay(r, 2, 3);
+    assert_int_equal(s->m.u.flush.upto, 1);
+    rig_flush_ok(r, s); /* of 2 again: not what is missing */
+    assert_false(rig_done(r, f));
+    relayed_ok(r, s);
+    rig_assert_done(r, f, 0);
+    assert_int_equal(retained(r), 0);
+    rig_free(r);
+}
+
+static void a_refusing_relay_is_followed_by_another(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    rig_down(r, 2);
+    rig_wait(r, 1100);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 1));
+    struct rig_send *s = expect_relay(r, 1, 2);
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 3));
+    struct kt_msg m = rig_reply(r, s, KT_MSG_NAK);
+    m.u.nak.err = KT_E_BUSY;
+    m.u.nak.re = KT_MSG_FLUSH;
+    m.u.nak.store = s->m.u.flush.store;
+    rig_answer(r, s, &m, 0);
+    rig_wait(r, 100);
+    s = expect_relay(r, 3, 2);
+    rig_wait(r, 2000); /* no answer: another */
+    expect_relay(r, 1, 2);
+    rig_down(r, 1); /* what it was to pass on may be lost */
+    rig_wait(r, 100);
+    expect_relay(r, 3, 2);
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
+    rig_up(r, 2); /* the way is open again */
+    s = rig_expect(r, KT_MSG_FLUSH, 2);
+    assert_true(kt_id_is_zero(&s->m.u.flush.store));
+    rig_flush_ok(r, s);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void a_relay_of_another_epoch_or_vgen_does_not_count(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    rig_down(r, 1); /* the head */
+    rig_wait(r, 1100);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    struct rig_send *old = expect_relay(r, 2, 1);
+    r->cfg[0].vgen = 9;
+    relayed_ok(r, old);
+    rig_forget(r);
+    rig_cfg(r, 0, 2, 1, "213");
+    struct rig_send *s = rig_expect(r, KT_MSG_FLUSH, 2);
+    rig_flush_ok(r, s);
+    s = expect_relay(r, 2, 1);
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 3));
+    relayed_ok(r, old);
+    assert_false(rig_done(r, f));
+    relayed_ok(r, s);
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void a_silent_member_is_asked_through_another_too(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    rig_wait(r, 100);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    rig_wait(r, 100);
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 1));
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 2));
+    struct rig_send *own = rig_expect(r, KT_MSG_FLUSH, 3);
+    rig_wait(r, 2000);
+    expect_relay(r, 2, 3);
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
+    rig_flush_ok(r, own); /* it was only slow */
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
+static void what_cannot_be_reached_is_listed_for_the_hub(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    struct kt_id id[KT_CUT_MAX];
+    assert_int_equal(engine_cut(r->e, r->now, id, KT_CUT_MAX), 0);
+    rig_down(r, 3);
+    assert_int_equal(engine_cut(r->e, r->now + 1000, id, KT_CUT_MAX), 0);
+    assert_int_equal(engine_cut(r->e, r->now + 1001, id, KT_CUT_MAX), 1);
+    assert_int_equal(id[0].b[0], 3);
+    rig_down(r, 1);
+    assert_int_equal(engine_cut(r->e, r->now + 5000, id, KT_CUT_MAX), 2);
+    assert_int_equal(engine_cut(r->e, r->now + 5000, id, 1), 1);
+    rig_cfg(r, 0, 2, 1, "12"); /* 3 is no concern of ours any more */
+    rig_up(r, 1);
+    assert_int_equal(engine_cut(r->e, r->now + 9000, id, KT_CUT_MAX), 0);
+    rig_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +382,11 @@ int main(void)
         cmocka_unit_test(a_refused_or_lost_flush_is_asked_again),
         cmocka_unit_test(a_fua_write_alone_is_not_kept),
         cmocka_unit_test(with_durability_sync_nothing_is_kept_or_flushed),
+        cmocka_unit_test(a_member_cut_off_is_asked_through_its_neighbour),
+        cmocka_unit_test(a_refusing_relay_is_followed_by_another),
+        cmocka_unit_test(a_relay_of_another_epoch_or_vgen_does_not_count),
+        cmocka_unit_test(a_silent_member_is_asked_through_another_too),
+        cmocka_unit_test(what_cannot_be_reached_is_listed_for_the_hub),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
