@@ -8,6 +8,7 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 	%D%/hub.c \
 	%D%/node.c \
 	%D%/opts.c \
+	%D%/recover.c \
 	%D%/run.c \
 	%D%/sandbox.c \
 	%D%/sandbox_dir.c \

@@ -131,6 +131,18 @@ static void say(struct hub *h, const struct hub_conn *c, uint64_t req, int err,
     hub_text_add(&t, what);
 }
 
+/* Nobody is fenced, and no volume is gone, because the database is old. */
+void hub_say_recovering(struct hub *h, uint64_t conn, uint64_t req)
+{
+    struct hub_text t;
+
+    if (!conn)
+        return;
+    t = hub_error(h, conn, req, KT_E_BUSY);
+    hub_text_add(&t, "the hub's database is an old copy and is being brought "
+                     "up to date from the nodes: see kenter status");
+}
+
 /* The name as sent may be anything. */
 static void say_no_volume(struct hub *h, const struct hub_conn *c,
                           const struct kt_msg *m)
@@ -184,8 +196,17 @@ static void attach(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
                          "valid node name");
         return;
     }
+    if (v ? v->regain != HUB_REGAIN_NO : hub_in_recovery(h)) {
+        hub_say_recovering(h, c->id, m->req);
+        return;
+    }
     if (!v) {
         say_no_volume(h, c, m);
+        return;
+    }
+    if (v->row.state == HUB_VOLUME_LOST) {
+        say(h, c, m->req, KT_E_FAULTY, v->row.name,
+            " is not whole: no node holds all of it");
         return;
     }
     if (!may_attach(h, c, v, m))
@@ -271,6 +292,8 @@ static void renew(struct hub *h, struct hub_conn *c, struct hub_volume *v,
      * now. It is only shown: no transaction for it. */
     if (m->u.attach.pid)
         v->row.att.pid = m->u.attach.pid;
+    if (!v->row.att.node[0] && kt_name_valid(m->u.attach.node))
+        memcpy(v->row.att.node, m->u.attach.node, sizeof(v->row.att.node));
     struct kt_msg *r = hub_send(h, c->id, KT_MSG_RENEW_OK);
     r->req = m->req;
     r->u.attach.volume_id = v->row.id;
@@ -323,7 +346,12 @@ void hub_client_msg(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
         return;
     }
     v = hub_volume_of(h, &m->u.attach.volume_id);
-    if (!v)
+    if (v && m->type == KT_MSG_RENEW && m->u.attach.token >= v->row.next_token)
+        hub_recover_token(h, v);
+    if (v ? v->regain != HUB_REGAIN_NO
+          : hub_in_recovery(h) || !hub_tombed(h, &m->u.attach.volume_id))
+        hub_say_recovering(h, c->id, m->req);
+    else if (!v)
         say_no_volume(h, c, m);
     else if (m->type == KT_MSG_RENEW)
         renew(h, c, v, m);

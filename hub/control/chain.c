@@ -39,13 +39,15 @@ void hub_chains_wake_volume(struct hub *h, const struct hub_volume *v)
     }
 }
 
-/* Nothing is decided about it: the hub's row is outdated; or the removal of
- * its volume is on the way to the store, and nothing may be stored behind. */
+/* Nothing is decided about it: the hub's row is outdated (B15), or nobody
+ * holds its volume; or the removal of that is on the way to the store, and
+ * nothing may be stored behind. */
 bool hub_chain_frozen(const struct hub *h, const struct hub_chain *c)
 {
     const struct hub_volume *v = &h->volumes[c->volume];
 
-    return c->stale || v->dropping || (v->txn && v->txn_why == HUB_TXN_RM);
+    return c->recovering || v->row.state == HUB_VOLUME_LOST || v->dropping ||
+           (v->txn && v->txn_why == HUB_TXN_RM);
 }
 
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
@@ -250,6 +252,7 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
 {
     int i = kt_cfg_find(&c->row.cfg, &n->row.store);
 
+    c->regain.ask_ms = 0; /* recovering: it is asked now */
     if (i < 0 || hub_chain_frozen(h, c))
         return;
     struct hub_sealed *s = &c->op.m[i];

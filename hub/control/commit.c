@@ -197,8 +197,7 @@ static void notes(struct hub *h, const struct hub_chain *c,
     }
 }
 
-/* Carries what is known of each member over to its new place. */
-static void reorder_known(struct hub_chain *c, const struct kt_cfg *cfg)
+void hub_known_reorder(struct hub_chain *c, const struct kt_cfg *cfg)
 {
     struct hub_known old[KT_MEMBERS_MAX];
 
@@ -237,7 +236,7 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
     c->row = c->op.next;
     memset(&c->op, 0, sizeof(c->op));
     c->synced = c->sync_failed = false;
-    reorder_known(c, cfg);
+    hub_known_reorder(c, cfg);
     if (kt_cfg_serving(cfg) == 1)
         KT_REACH(last_one);
     if (evicted_silent(h, &old, cfg))

@@ -25,6 +25,8 @@
 #define HUB_TOMBS_MAX 4096u
 #define HUB_REPLICAS_MAX 5u
 #define HUB_BOUND_MAX 8u /* volumes one client connection is told about */
+#define HUB_OLD_MARKS 64u
+#define HUB_LOST_MAX 16u
 #define HUB_NONE UINT32_MAX
 
 /* Times, milliseconds. */
@@ -46,14 +48,36 @@
 #define HUB_CUT_MS 3000u          /* a link this long broken is cut */
 #define HUB_STALL_MS 5000u        /* a disk this stuck is no replica */
 #define HUB_FULL_PERCENT 85u      /* no new copy on a store this full */
+#define HUB_ASK_MS 1000u          /* CFG_GET until it is answered */
 
 /* ---- what is stored ---- */
 
+/* B15. In recover mode the hub takes what it knows of a chain from the nodes
+ * before it decides anything about it. */
+enum hub_recover {
+    HUB_RECOVER_NO = 0,
+    HUB_RECOVER_OLD,  /* the database is an old copy: goes on by itself */
+    HUB_RECOVER_EMPTY /* the database was lost: somebody says when */
+};
+
+/* An earlier start of the hub. */
+struct hub_old_mark {
+    struct kt_id mark;
+    uint64_t term;
+};
+
 struct hub_cluster {
-    struct kt_id id;
+    struct kt_id id;        /* zero: to be learnt from the nodes */
     uint64_t term;          /* raised at each start (B15) */
     uint64_t next_chain;    /* never reused; the first is 1 */
     uint64_t segment_bytes; /* for volumes that name none */
+    /* Anew at each start, so that a copy that was started as often as the
+     * real one is told from it all the same. */
+    struct kt_id mark;
+    uint64_t recovered; /* every term up to here was dealt with */
+    uint8_t recover;    /* enum hub_recover */
+    uint8_t n_old;
+    struct hub_old_mark old[HUB_OLD_MARKS]; /* the latest first */
 };
 
 struct hub_node_row {
@@ -62,7 +86,11 @@ struct hub_node_row {
     uint64_t incarnation; /* highest seen */
 };
 
-enum hub_volume_state { HUB_VOLUME_CREATING = 1, HUB_VOLUME_READY };
+enum hub_volume_state {
+    HUB_VOLUME_CREATING = 1,
+    HUB_VOLUME_READY,
+    HUB_VOLUME_LOST /* a recovery found a chain that no node holds */
+};
 
 /* The one attachment of a volume (B9). token 0: none. */
 struct hub_attachment {
@@ -130,8 +158,11 @@ struct hub_admin {
     uint8_t durability;
     /* create: fresh random identities of the volume and of its history */
     struct kt_id id, history;
+    /* recover: names of nodes that will not come back */
+    unsigned n_lost;
+    char lost[HUB_LOST_MAX][KT_NAME_MAX + 1];
 };
-enum hub_admin_op { HUB_ADMIN_CREATE = 1, HUB_ADMIN_RM };
+enum hub_admin_op { HUB_ADMIN_CREATE = 1, HUB_ADMIN_RM, HUB_ADMIN_RECOVER };
 
 enum hub_ev_type {
     HUB_EV_CONN_UP = 1, /* conn, msg = its HELLO */
@@ -185,10 +216,14 @@ enum hub_detail {
     HUB_D_CHAINS,  /* a chains needed, b are left */
     HUB_D_VOLUMES, /* b is the limit */
     HUB_D_NO_VOLUME,
-    HUB_D_IN_USE,  /* its holder's lease runs */
-    HUB_D_BUSY,    /* another change of it is under way */
-    HUB_D_TIMEOUT, /* creation: a of b chains became active in 10 s */
-    HUB_D_GONE,    /* removed while it was being made */
+    HUB_D_IN_USE,     /* its holder's lease runs */
+    HUB_D_BUSY,       /* another change of it is under way */
+    HUB_D_TIMEOUT,    /* creation: a of b chains became active in 10 s */
+    HUB_D_GONE,       /* removed while it was being made */
+    HUB_D_RECOVER,    /* not in recover mode */
+    HUB_D_NO_RECOVER, /* recover: there is nothing to recover */
+    HUB_D_LOST_NAME,  /* recover: name a is of no node and no member */
+    HUB_D_LOST_HERE,  /* recover: node a is here */
 };
 
 enum hub_note {
@@ -202,10 +237,23 @@ enum hub_note {
     HUB_N_VGEN,         /* chain, a = new vgen */
     HUB_N_DOWN,         /* chain: no member of the last set answers */
     HUB_N_QUARANTINED,  /* chain, node */
-    HUB_N_STALE,        /* chain, a = a member's epoch, b = ours */
+    HUB_N_RECOVER,      /* a = enum hub_recover_why; chain, a node */
+    HUB_N_REGAINED,     /* chain, a = epoch taken over, b = members lost */
+    HUB_N_REGAIN_LOST,  /* volume: no node holds it all */
+    HUB_N_REGAIN_NEW,   /* volume: only the nodes knew of it */
+    HUB_N_RECOVERED,    /* a = the new term */
     HUB_N_ATTACHED,     /* volume, a = token */
     HUB_N_DETACHED,     /* volume */
     HUB_N_LIMIT,        /* a table is full; a = which row kind, 0 conns */
+};
+
+/* What showed that the database is an old copy. */
+enum hub_recover_why {
+    HUB_R_TERM = 1, /* a node has heard of a later start of the hub */
+    HUB_R_MARK,     /* a node belonged to another database */
+    HUB_R_EPOCH,    /* a member has a newer configuration (I5) */
+    HUB_R_CHAIN,    /* a node holds a chain not made yet */
+    HUB_R_TOKEN,    /* a client has a token not given out yet */
 };
 
 #define HUB_ROWS_MAX 4u
@@ -253,6 +301,9 @@ struct hub_node {
     bool leaving;    /* asked to stop; no copy is placed here */
     bool leave_said; /* LEAVE_OK was sent */
     bool insecure_links;
+    bool seen;     /* registered since the hub started */
+    bool late;     /* it was away while the others were asked */
+    uint32_t owed; /* recover mode: answers about chains we do not know */
     int hub_says;  /* SUSPECT: our own ping; 1 = not known yet */
     int peer_says; /* SUSPECT: the neighbour's; 1 = not known yet */
     struct hub_node_row row;
@@ -301,6 +352,7 @@ struct hub_volume {
     uint8_t wait; /* enum hub_wait */
     uint64_t wait_conn, wait_req, wait_ms;
     bool found_creating;      /* by a new hub: remove it */
+    uint8_t regain;           /* enum hub_regain */
     uint64_t base_chain;      /* creating: number of its first chain */
     struct kt_id history;     /* creating */
     struct hub_tomb_row tomb; /* removing */
@@ -314,6 +366,14 @@ enum hub_wait {
     HUB_WAIT_ATTACH,
     HUB_WAIT_DETACH,
     HUB_WAIT_RM
+};
+
+/* How far a volume is with taking over what the nodes know of it. */
+enum hub_regain {
+    HUB_REGAIN_NO,
+    HUB_REGAIN_ASK,   /* members are asked for their configurations */
+    HUB_REGAIN_STORE, /* the volume's row is being stored */
+    HUB_REGAIN_CHAINS /* the chains' rows are */
 };
 
 /* Why a chain wants another configuration. */
@@ -335,7 +395,8 @@ enum hub_phase {
     HUB_OP_PREPARE, /* P1: the PREPARE row is being stored */
     HUB_OP_SEAL,    /* P2 */
     HUB_OP_EQ,      /* P3 */
-    HUB_OP_COMMIT   /* P4: the ACTIVE row is being stored */
+    HUB_OP_COMMIT,  /* P4: the ACTIVE row is being stored */
+    HUB_OP_REGAIN   /* B15: what the nodes know is being stored */
 };
 
 /* One member as it answered SEAL; index as in cfg.members. */
@@ -384,9 +445,16 @@ struct hub_chain {
     uint64_t due_ms;          /* look at it then */
     uint64_t evicted_ms;      /* last unconfirmed eviction; 0 = never */
     bool synced, sync_failed; /* SYNC_FIN of the SYNCING member */
-    /* B15: a member has a newer configuration than the hub, whose database is
-     * an old backup. The hub decides nothing about this chain any more. */
-    bool stale;
+    /* B15: nothing is decided about it before its members were asked. The
+     * greatest configuration so far is op.next. */
+    bool recovering;
+    struct {
+        uint64_t answered, none; /* nodes, bits; none: it holds nothing */
+        bool from_node;          /* op.next was some node's */
+        uint64_t ask_ms;
+        uint64_t token; /* greatest seen in any configuration */
+        struct kt_id client;
+    } regain;
     uint8_t act_pending; /* members that owe an ACT_OK, bits */
     uint64_t act_ms;
     struct hub_known known[KT_MEMBERS_MAX];
@@ -412,6 +480,15 @@ struct hub {
     uint64_t next_txn;
     uint64_t start_ms, now_ms, wall_s;
     bool broken; /* a commit failed */
+    /* B15 */
+    struct kt_id fresh_mark; /* for the database when it is recovered */
+    uint64_t cluster_txn;    /* the latest change of that row */
+    uint64_t term_seen;      /* greatest shown by a node */
+    bool recover_end;        /* the row that ends it is being stored */
+    bool recover_go;         /* EMPTY: somebody said that all are here */
+    uint32_t unplaced;       /* found on nodes, and no room for them */
+    uint32_t n_lost;
+    char lost[HUB_LOST_MAX][KT_NAME_MAX + 1];
     uint32_t hash[HUB_HASH_SIZE];
     struct hub_out *out; /* during a step */
 };
@@ -424,8 +501,12 @@ struct hub_opts {
     struct hub_conn *conns;
     struct hub_tomb_row *tombs;
     uint32_t nodes_max, volumes_max, chains_max, conns_max, tombs_max;
+    struct kt_id fresh_mark; /* random, anew at each start */
 };
 
+/* A start of the hub: the row with a higher term and this mark, to be stored
+ * before hub_init. */
+void hub_cluster_start(struct hub_cluster *c, const struct kt_id *mark);
 void hub_init(struct hub *h, const struct hub_opts *o,
               const struct hub_cluster *cluster);
 /* Stored rows: nodes and volumes before chains, chains in the order of their
@@ -453,6 +534,17 @@ struct hub_chain *hub_chain_at(const struct hub *h, uint32_t index);
  * is dead is LAST when nobody else of the set is left, else OFFLINE. */
 unsigned hub_member_state(const struct hub *h, const struct hub_chain *c,
                           unsigned member);
+/* B15: nothing but asking is done about chains that are recovering. */
+bool hub_in_recovery(const struct hub *h);
+/* An operator said that this node will not come back. */
+bool hub_named_lost(const struct hub *h, const char *name);
+/* Recovering: the node of this member was asked, or is given up. */
+bool hub_regain_answered(const struct hub *h, const struct hub_chain *c,
+                         unsigned member);
+/* Recovering: so many serving or syncing members are given up that some
+ * acknowledged write may be gone. Member index as in op.next.cfg. */
+bool hub_regain_lossy(const struct hub *h, const struct hub_chain *c);
+
 enum hub_health { HUB_HEALTHY, HUB_DEGRADED, HUB_UNAVAILABLE };
 /* HEALTHY: want_r members serve and live. UNAVAILABLE: nobody can serve, or
  * fewer than min_write: writes wait. */

@@ -38,6 +38,15 @@ struct hub_node *hub_conn_node(const struct hub *h, uint64_t conn)
     return NULL;
 }
 
+struct hub_node *hub_registering(const struct hub *h, uint64_t conn)
+{
+    for (uint32_t i = 0; conn && i < h->nodes_max; i++) {
+        if (h->nodes[i].reg_conn == conn)
+            return &h->nodes[i];
+    }
+    return NULL;
+}
+
 struct hub_volume *hub_volume_of(const struct hub *h, const struct kt_id *id)
 {
     for (uint32_t i = 0; i < h->volumes_used; i++) {
@@ -145,6 +154,23 @@ uint32_t hub_chains_free(const struct hub *h)
     return n;
 }
 
+/* Into the list of its volume, which is in the order of the segments. */
+static void link_chain(struct hub *h, struct hub_volume *v, uint32_t i)
+{
+    struct hub_chain *c = &h->chains[i];
+    uint32_t *p = &v->first_chain;
+
+    if (v->last_chain != HUB_NONE &&
+        h->chains[v->last_chain].row.cfg.seg < c->row.cfg.seg)
+        p = &h->chains[v->last_chain].next_of_volume;
+    while (*p != HUB_NONE && h->chains[*p].row.cfg.seg < c->row.cfg.seg)
+        p = &h->chains[*p].next_of_volume;
+    c->next_of_volume = *p;
+    *p = i;
+    if (c->next_of_volume == HUB_NONE)
+        v->last_chain = i;
+}
+
 struct hub_chain *hub_chain_new(struct hub *h, const struct hub_chain_row *r,
                                 uint32_t volume)
 {
@@ -170,11 +196,8 @@ struct hub_chain *hub_chain_new(struct hub *h, const struct hub_chain_row *r,
     uint32_t *head = &h->hash[hash_of(r->cfg.chain)];
     c->next_in_hash = *head;
     *head = i;
-    if (v->n_chains++ == 0)
-        v->first_chain = i;
-    else
-        h->chains[v->last_chain].next_of_volume = i;
-    v->last_chain = i;
+    v->n_chains++;
+    link_chain(h, v, i);
     return c;
 }
 

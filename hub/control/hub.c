@@ -21,6 +21,7 @@ void hub_init(struct hub *h, const struct hub_opts *o,
     h->tombs_max = o->tombs_max;
     h->cluster = h->cluster_pend = *cluster;
     h->next_txn = 1;
+    h->fresh_mark = o->fresh_mark;
     for (unsigned i = 0; i < HUB_HASH_SIZE; i++)
         h->hash[i] = HUB_NONE;
 }
@@ -84,15 +85,26 @@ void hub_start(struct hub *h, uint64_t now_ms)
         if (h->volumes[i].row.att.token)
             h->volumes[i].lease_ms = h->now_ms + HUB_LEASE_MS;
     }
+    hub_recover_start(h);
 }
 
 /* ---- events ---- */
+
+/* A hub whose database was lost takes the name of its cluster from the
+ * nodes. */
+static void learn_cluster(struct hub *h, const struct kt_msg *m)
+{
+    if (kt_id_is_zero(&h->cluster.id) && hub_in_recovery(h) &&
+        m->u.hello.role == KT_ROLE_REPLICATOR)
+        h->cluster.id = h->cluster_pend.id = m->u.hello.cluster;
+}
 
 static void conn_up(struct hub *h, const struct hub_event *ev)
 {
     const struct kt_msg *m = ev->msg;
     struct hub_text t;
 
+    learn_cluster(h, m);
     if (!kt_id_is_zero(&m->u.hello.cluster) &&
         !kt_id_eq(&m->u.hello.cluster, &h->cluster.id)) {
         t = hub_error(h, ev->conn, 0, KT_E_REFUSED);
@@ -154,6 +166,14 @@ static void message(struct hub *h, const struct hub_event *ev)
     if (!c)
         return; /* refused, and about to be closed */
     switch (m->type) {
+    case KT_MSG_CFG:
+    case KT_MSG_NAK:
+        n = hub_conn_node(h, ev->conn);
+        if (!n)
+            n = hub_registering(h, ev->conn);
+        if (n)
+            hub_regain_answer(h, n, m);
+        break;
     case KT_MSG_PING:
         hub_send(h, ev->conn, KT_MSG_PONG)->req = m->req;
         break;
@@ -197,6 +217,10 @@ static void stored(struct hub *h, const struct hub_event *ev)
     case HUB_OWNER_VOLUME:
         if (i < h->volumes_max && h->volumes[i].txn == ev->txn)
             hub_volume_stored(h, &h->volumes[i]);
+        break;
+    case HUB_OWNER_CLUSTER:
+        if (h->cluster_txn == ev->txn)
+            hub_recover_stored(h);
         break;
     case HUB_OWNER_CHAIN:
         if (i < h->chains_max && h->chains[i].used &&
@@ -242,6 +266,7 @@ void hub_step(struct hub *h, const struct hub_event *ev, struct hub_out *out)
         assert(ev->type == HUB_EV_TICK);
         hub_nodes_tick(h);
         hub_volumes_tick(h);
+        hub_recover_tick(h);
         hub_push_run(h);
         if (h->chains_used)
             hub_chains_tick(h);

@@ -32,7 +32,12 @@ static inline unsigned hub_bits(unsigned set)
 }
 
 /* Owner of a txn, in its low bits: kind 3, index 17. */
-enum hub_owner { HUB_OWNER_NODE = 1, HUB_OWNER_VOLUME, HUB_OWNER_CHAIN };
+enum hub_owner {
+    HUB_OWNER_NODE = 1,
+    HUB_OWNER_VOLUME,
+    HUB_OWNER_CHAIN,
+    HUB_OWNER_CLUSTER
+};
 
 /* Why a volume's row changes. */
 enum {
@@ -40,7 +45,8 @@ enum {
     HUB_TXN_READY,
     HUB_TXN_RM,
     HUB_TXN_ATTACH,
-    HUB_TXN_DETACH
+    HUB_TXN_DETACH,
+    HUB_TXN_REGAIN
 };
 
 /* ---- act.c: actions and texts ---- */
@@ -72,7 +78,12 @@ uint32_t hub_chain_index(const struct hub *h, const struct hub_chain *c);
 struct hub_conn *hub_conn_of(const struct hub *h, uint64_t conn);
 /* The registered node that owns this connection, or NULL. */
 struct hub_node *hub_conn_node(const struct hub *h, uint64_t conn);
+/* The one whose registration is under way there, or NULL. */
+struct hub_node *hub_registering(const struct hub *h, uint64_t conn);
 struct hub_volume *hub_volume_of(const struct hub *h, const struct kt_id *id);
+struct hub_volume *hub_volume_slot(struct hub *h);
+/* How many chains it should have. */
+uint64_t hub_volume_segments(const struct hub_volume_row *r);
 bool hub_tombed(const struct hub *h, const struct kt_id *volume);
 void hub_tomb_put(struct hub *h, const struct hub_tomb_row *r);
 struct hub_chain *hub_chain_new(struct hub *h, const struct hub_chain_row *r,
@@ -156,6 +167,8 @@ bool hub_seal_synced(const struct hub *h, const struct hub_chain *c,
 /* ---- commit.c: P4 and P5 ---- */
 void hub_commit(struct hub *h, struct hub_chain *c);
 void hub_commit_stored(struct hub *h, struct hub_chain *c);
+/* Carries what is known of each member over to its new place. */
+void hub_known_reorder(struct hub_chain *c, const struct kt_cfg *cfg);
 void hub_activate_resend(struct hub *h, struct hub_chain *c);
 
 /* ---- volume.c ---- */
@@ -176,7 +189,35 @@ void hub_client_conn_down(struct hub *h, uint64_t conn);
 void hub_push_chain(struct hub *h, const struct hub_chain *c);
 /* Pushes what is left to push, as far as there is room. */
 void hub_push_run(struct hub *h);
+/* BUSY, for the reason of B15. conn may be 0. */
+void hub_say_recovering(struct hub *h, uint64_t conn, uint64_t req);
 void hub_unbind_volume(struct hub *h, uint32_t volume);
+
+/* ---- recover.c: B15, the mode ---- */
+#define HUB_REQ_UNKNOWN 1u /* CFG_GET about a chain that is not in a table */
+void hub_recover_start(struct hub *h);
+/* What a node shows at its registration. */
+void hub_recover_shown(struct hub *h, struct hub_node *n,
+                       const struct kt_msg *m);
+/* A row of it, of a chain that is no removed one's. c may be NULL. */
+void hub_recover_report(struct hub *h, struct hub_node *n, uint64_t conn,
+                        const struct kt_chain_report *r);
+void hub_recover_token(struct hub *h, const struct hub_volume *v);
+void hub_recover_tick(struct hub *h);
+void hub_recover_stored(struct hub *h);
+void hub_recover_admin(struct hub *h, const struct hub_event *ev);
+/* Every node there is a row of was here, or will never be. */
+bool hub_recover_all_in(const struct hub *h);
+
+/* ---- regain.c: B15, chains and volumes ---- */
+void hub_regain_chain(struct hub *h, struct hub_chain *c);
+void hub_regain_volume(struct hub *h, struct hub_volume *v);
+/* CFG or NAK of a node that was asked. */
+void hub_regain_answer(struct hub *h, struct hub_node *n,
+                       const struct kt_msg *m);
+void hub_regain_tick(struct hub *h);
+void hub_regain_volume_stored(struct hub *h, struct hub_volume *v);
+void hub_regain_chain_stored(struct hub *h, struct hub_chain *c);
 
 /* ---- place.c ---- */
 /* Nodes fit to hold a new copy. */

@@ -158,35 +158,30 @@ static struct hub_node *first_page(struct hub *h, const struct hub_event *ev)
     n->store_err = m->u.reg.store_err;
     n->disk_stall_ms = 0;
     n->insecure_links = m->u.reg.insecure_links != 0;
+    hub_recover_shown(h, n, m);
     return n;
 }
 
 static void note_report(struct hub *h, const struct hub_event *ev,
-                        const struct kt_id *store,
-                        const struct kt_chain_report *r)
+                        struct hub_node *n, const struct kt_chain_report *r)
 {
     struct hub_chain *c = hub_chain_of(h, r->chain);
 
-    if (!c || h->volumes[c->volume].dropping) {
+    if ((!c || h->volumes[c->volume].dropping) && hub_tombed(h, &r->volume)) {
         /* I22: nothing is deleted because it is merely unknown. */
-        if (hub_tombed(h, &r->volume)) {
-            struct kt_msg *m = hub_send(h, ev->conn, KT_MSG_RELEASE);
-            m->chain = r->chain;
-            m->u.release.volume = r->volume;
-        }
+        struct kt_msg *m = hub_send(h, ev->conn, KT_MSG_RELEASE);
+        m->chain = r->chain;
+        m->u.release.volume = r->volume;
         return;
     }
-    if (!kt_id_eq(&c->row.cfg.volume, &r->volume) && !kt_id_is_zero(&r->volume))
+    if (c && !kt_id_eq(&c->row.cfg.volume, &r->volume) &&
+        !kt_id_is_zero(&r->volume))
+        return;
+    hub_recover_report(h, n, ev->conn, r);
+    if (!c)
         return;
     c->heard = kt_max_u64(c->heard, kt_max_u64(r->promised, r->cfg_epoch));
-    if (KT_RULE(hub_stale) && r->cfg_epoch > c->row.cfg.epoch && !c->stale) {
-        c->stale = true; /* told to nobody before it was stored (I5) */
-        struct hub_action *a = hub_note(h, HUB_N_STALE);
-        a->chain = r->chain;
-        a->a = r->cfg_epoch;
-        a->b = c->row.cfg.epoch;
-    }
-    int i = kt_cfg_find(&c->row.cfg, store);
+    int i = kt_cfg_find(&c->row.cfg, &n->reg_row.store);
     if (i >= 0) {
         c->known[i].applied = r->applied;
         c->known[i].holds = r->cfg_epoch > 0 || r->applied.seq > 0;
@@ -200,6 +195,7 @@ static void finish(struct hub *h, struct hub_node *n)
     n->row = n->reg_row;
     n->conn = n->reg_conn;
     n->reg_conn = 0;
+    n->seen = true;
     n->leaving = n->leave_said = false;
     n->leave_req = 0;
     if (old && old != n->conn)
@@ -207,7 +203,10 @@ static void finish(struct hub *h, struct hub_node *n)
     struct kt_msg *m = hub_send(h, n->conn, KT_MSG_REGISTER_OK);
     m->req = n->reg_req;
     m->u.reg_ok.cluster = h->cluster.id;
-    m->u.reg_ok.hub_term = h->cluster.term;
+    if (!hub_in_recovery(h)) { /* else it keeps what it has (B15) */
+        m->u.reg_ok.hub_term = h->cluster.term;
+        m->u.reg_ok.hub_mark = h->cluster.mark;
+    }
     hub_node_up(h, n);
     for (uint32_t i = 0; i < h->chains_used; i++) {
         struct hub_chain *c = &h->chains[i];
@@ -228,10 +227,8 @@ void hub_register(struct hub *h, const struct hub_event *ev)
             return;
         }
     }
-    for (uint32_t i = 0; !n && i < h->nodes_max; i++) {
-        if (h->nodes[i].reg_conn == ev->conn)
-            n = &h->nodes[i];
-    }
+    if (!n)
+        n = hub_registering(h, ev->conn);
     if (!n) {
         struct hub_text t = hub_error(h, ev->conn, m->req, KT_E_PROTO);
         hub_text_add(&t, "a registration begins with its first page");
@@ -239,7 +236,7 @@ void hub_register(struct hub *h, const struct hub_event *ev)
     }
     for (uint32_t i = 0; i < m->u.reg.n_chains; i++) {
         if (hub_room(h) > HUB_CHAIN_ROOM)
-            note_report(h, ev, &n->reg_row.store, &m->u.reg.chains[i]);
+            note_report(h, ev, n, &m->u.reg.chains[i]);
     }
     if (!m->u.reg.last)
         return;

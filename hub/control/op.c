@@ -395,7 +395,9 @@ void hub_op_stored(struct hub *h, struct hub_chain *c)
 {
     struct hub_op *op = &c->op;
 
-    if (op->phase == HUB_OP_PREPARE) {
+    if (op->phase == HUB_OP_REGAIN) {
+        hub_regain_chain_stored(h, c);
+    } else if (op->phase == HUB_OP_PREPARE) {
         c->row.prepare = op->epoch;
         op->phase = HUB_OP_SEAL;
         op->since_ms = h->now_ms;

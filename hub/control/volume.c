@@ -79,12 +79,12 @@ static enum hub_detail check(const struct hub *h, const struct hub_event *ev,
     return HUB_D_OK;
 }
 
-static uint64_t segments(const struct hub_volume_row *r)
+uint64_t hub_volume_segments(const struct hub_volume_row *r)
 {
     return (r->size + r->segment_bytes - 1) / r->segment_bytes;
 }
 
-static struct hub_volume *volume_slot(struct hub *h)
+struct hub_volume *hub_volume_slot(struct hub *h)
 {
     for (uint32_t i = 0; i < h->volumes_max; i++) {
         if (h->volumes[i].used)
@@ -125,11 +125,11 @@ static void create(struct hub *h, const struct hub_event *ev)
         no_room(h, ev, HUB_D_NODES, fit, row.replicas);
         return;
     }
-    if (segments(&row) > chains) {
-        no_room(h, ev, HUB_D_CHAINS, segments(&row), chains);
+    if (hub_volume_segments(&row) > chains) {
+        no_room(h, ev, HUB_D_CHAINS, hub_volume_segments(&row), chains);
         return;
     }
-    struct hub_volume *v = volume_slot(h);
+    struct hub_volume *v = hub_volume_slot(h);
     if (!v) {
         no_room(h, ev, HUB_D_VOLUMES, 0, h->volumes_max);
         return;
@@ -140,7 +140,7 @@ static void create(struct hub *h, const struct hub_event *ev)
     v->first_chain = v->last_chain = HUB_NONE;
     v->history = ev->admin->history;
     v->base_chain = h->cluster_pend.next_chain;
-    h->cluster_pend.next_chain += segments(&row);
+    h->cluster_pend.next_chain += hub_volume_segments(&row);
     v->wait = HUB_WAIT_CREATE;
     v->wait_conn = ev->conn;
     v->wait_req = ev->req;
@@ -227,7 +227,11 @@ static void rm(struct hub *h, const struct hub_event *ev)
 
 void hub_admin(struct hub *h, const struct hub_event *ev)
 {
-    if (ev->admin->op == HUB_ADMIN_CREATE)
+    if (ev->admin->op == HUB_ADMIN_RECOVER)
+        hub_recover_admin(h, ev);
+    else if (hub_in_recovery(h))
+        admin_done(h, ev, KT_E_BUSY, HUB_D_RECOVER);
+    else if (ev->admin->op == HUB_ADMIN_CREATE)
         create(h, ev);
     else
         rm(h, ev);
@@ -282,7 +286,7 @@ void hub_volume_progress(struct hub *h, struct hub_volume *v)
 
 static void created(struct hub *h, struct hub_volume *v)
 {
-    uint32_t n = (uint32_t)segments(&v->row);
+    uint32_t n = (uint32_t)hub_volume_segments(&v->row);
 
     h->cluster.next_chain =
         kt_max_u64(h->cluster.next_chain, v->base_chain + n);
@@ -316,6 +320,9 @@ void hub_volume_stored(struct hub *h, struct hub_volume *v)
         hub_unbind_volume(h, hub_volume_index(h, v));
         answer(h, v, v->done_err, (enum hub_detail)v->done_detail);
         h->out->more = true;
+        break;
+    case HUB_TXN_REGAIN:
+        hub_regain_volume_stored(h, v);
         break;
     default:
         hub_attach_stored(h, v, why);
@@ -358,9 +365,10 @@ void hub_volumes_tick(struct hub *h)
         }
         if (v->dropping) {
             drop(h, v);
-        } else if (v->txn) {
+        } else if (v->txn || hub_in_recovery(h)) {
             continue;
-        } else if (v->found_creating) {
+        } else if (v->found_creating && hub_recover_all_in(h)) {
+            /* All who might have more of it than the hub (B15) were here. */
             v->found_creating = false;
             remove_volume(h, v, 0, HUB_D_OK);
         } else if (v->wait == HUB_WAIT_CREATE &&

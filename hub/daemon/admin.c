@@ -142,6 +142,77 @@ static void mutate(struct daemon *d, struct slot *s, uint64_t req,
     pump_step(d, &ev);
 }
 
+static void recover(struct daemon *d, struct slot *s, uint64_t req,
+                    const json_t *q)
+{
+    struct hub_admin a = {.op = HUB_ADMIN_RECOVER};
+    const json_t *v, *lost = json_object_get(q, "lost");
+    size_t i;
+
+    if (json_is_true(json_object_get(q, "dry_run"))) {
+        if (hub_in_recovery(&d->hub))
+            reply_ok(s, req, "recover", show_recover(d, true));
+        else
+            reply_ok(s, req, NULL, NULL);
+        return;
+    }
+    json_array_foreach(lost, i, v)
+    {
+        const char *name = json_string_value(v);
+        if (!kt_name_valid(name)) {
+            bad_name(s, req, "node");
+            return;
+        }
+        if (a.n_lost == HUB_LOST_MAX) {
+            reply_err(s, req, KT_E_LIMIT, "%u nodes at a time are the most.",
+                      HUB_LOST_MAX);
+            return;
+        }
+        snprintf(a.lost[a.n_lost++], sizeof(a.lost[0]), "%s", name);
+    }
+    struct hub_event ev = {
+        .type = HUB_EV_ADMIN, .conn = s->id, .req = req, .admin = &a};
+    pump_step(d, &ev);
+}
+
+static void refuse_recover(struct slot *s, const struct hub_action *a)
+{
+    unsigned long long x = a->a;
+    uint64_t req = a->req;
+    int err = a->err;
+
+    switch (a->detail) {
+    case HUB_D_RECOVER:
+        reply_err(s, req, err,
+                  "The hub's database is being brought up to date from the "
+                  "nodes, and nothing else is changed meanwhile: kenter status "
+                  "tells which are missing.");
+        break;
+    case HUB_D_NO_RECOVER:
+        reply_err(s, req, err,
+                  "The hub's database is in order: there is nothing to "
+                  "recover.");
+        break;
+    case HUB_D_LOST_NAME:
+        reply_err(s, req, err,
+                  "Name %llu after --lost is no node's that the hub or a chain "
+                  "knows; kenter status names those that are missing.",
+                  x + 1);
+        break;
+    case HUB_D_LOST_HERE:
+        reply_err(s, req, err,
+                  "Node %llu after --lost is here: only those that will not "
+                  "come back are named.",
+                  x + 1);
+        break;
+    default:
+        reply_err(s, req, err,
+                  "The volume is being changed just now: try again in a "
+                  "moment.");
+        break;
+    }
+}
+
 static void refuse(struct slot *s, const struct hub_action *a)
 {
     unsigned long long x = a->a, y = a->b;
@@ -203,9 +274,7 @@ static void refuse(struct slot *s, const struct hub_action *a)
                   x, y);
         break;
     default:
-        reply_err(s, req, err,
-                  "The volume is being changed just now: try again in a "
-                  "moment.");
+        refuse_recover(s, a);
         break;
     }
 }
@@ -309,6 +378,8 @@ void admin_request(struct daemon *d, struct slot *s, const struct kt_msg *m)
         reply_ok(s, m->req, "nodes", show_nodes(d));
     } else if (strcmp(op, "node-inspect") == 0) {
         node_inspect(d, s, m->req, q);
+    } else if (strcmp(op, "hub-recover") == 0) {
+        recover(d, s, m->req, q);
     } else if (strcmp(op, "status") == 0) {
         all = show_status(d);
         json_object_set_new(all, "ok", json_true());

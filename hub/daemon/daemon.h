@@ -33,7 +33,7 @@ struct daemon {
     uv_loop_t loop;
     uv_timer_t tick;
     uv_signal_t term, intr;
-    struct kt_self self;
+    struct kt_self self; /* its cluster may be learnt from the nodes */
     struct kt_net *net;
     struct hub_db *db;
     struct hub hub;
@@ -70,6 +70,8 @@ json_t *show_volumes(const struct daemon *d);
 json_t *show_node(const struct daemon *d, const struct hub_node *n,
                   bool chains);
 json_t *show_nodes(const struct daemon *d);
+/* Only in recover mode. */
+json_t *show_recover(const struct daemon *d, bool with_chains);
 json_t *show_status(const struct daemon *d);
 const char *show_health(enum hub_health h);
 enum hub_health show_volume_health(const struct daemon *d,

@@ -10,6 +10,7 @@ kenter_hub_SOURCES = \
 	%D%/pump.c \
 	%D%/rows.c \
 	%D%/show.c \
+	%D%/show_recover.c \
 	%D%/show_status.c \
 	%D%/store_lmdb.c
 kenter_hub_LDADD = $(KT_HUB_LIBS) $(KT_LIBS) \

@@ -105,20 +105,24 @@ static int load_row(void *arg, const struct row_any *row)
 static int load(struct daemon *d, char *why)
 {
     struct hub_cluster *c = &d->hub.cluster;
-    int r = hub_db_open(d->opts->dir, d->opts->init, &d->db, why, WHY_BYTES);
+    struct kt_id mark;
+    const struct hub_db_how how = {.init = d->opts->init || d->opts->recover,
+                                   .recover = d->opts->recover};
+    int r = hub_db_open(d->opts->dir, &how, &d->db, why, WHY_BYTES);
 
     if (r == 0)
         r = hub_db_read(d->db, load_row, d, why, WHY_BYTES);
     if (r < 0)
         return r;
-    if (kt_id_is_zero(&c->id)) {
+    if (kt_id_is_zero(&c->id) && c->recover != HUB_RECOVER_EMPTY) {
         snprintf(why, WHY_BYTES,
                  "the database in %s names no cluster: restore "
                  "it from a backup",
                  d->opts->dir);
         return KT_E_CORRUPT;
     }
-    c->term++; /* B15 */
+    kt_id_random(&mark);
+    hub_cluster_start(c, &mark); /* B15 */
     if (d->opts->segment_bytes)
         c->segment_bytes = d->opts->segment_bytes;
     d->hub.cluster_pend = *c;

@@ -74,11 +74,10 @@ static void note_chain(const struct daemon *d, const struct hub_action *a)
                "client replays\"",
                chain, x);
         break;
-    case HUB_N_STALE:
-        kt_log(KT_LOG_ERROR, "chain_stale",
-               "chain=%llu member_epoch=%llu hub_epoch=%llu text=\"this "
-               "database is older than the chain; nothing is decided about "
-               "it: restore a newer backup\"",
+    case HUB_N_REGAINED:
+        kt_log(KT_LOG_WARN, "chain_regained",
+               "chain=%llu epoch=%llu members_lost=%llu text=\"taken over from "
+               "the nodes\"",
                chain, x, y);
         break;
     case HUB_N_DOWN:
@@ -91,6 +90,23 @@ static void note_chain(const struct daemon *d, const struct hub_action *a)
                node_name(d, a->node));
         break;
     }
+}
+
+static void note_recover(const struct daemon *d, const struct hub_action *a)
+{
+    static const char *const why[] = {
+        "?",
+        "a node has heard of a later start of the hub",
+        "a node belonged to another database",
+        "a member has a newer configuration",
+        "a node holds a newer chain",
+        "a client has a newer token"};
+
+    kt_log(KT_LOG_ERROR, "recover_mode",
+           "why=\"%s\" node=%s chain=%llu text=\"this database is an old copy: "
+           "chains move again when all their nodes were asked; kenter status "
+           "tells which are missing\"",
+           why[a->a], node_name(d, a->node), (unsigned long long)a->chain);
 }
 
 void note_log(const struct daemon *d, const struct hub_action *a)
@@ -115,7 +131,23 @@ void note_log(const struct daemon *d, const struct hub_action *a)
         break;
     case HUB_N_LIMIT:
         kt_log(KT_LOG_WARN, "limit", "what=%s",
-               a->a == HUB_ROW_NODE ? "nodes" : "connections");
+               a->a == HUB_ROW_NODE    ? "nodes"
+               : a->a == HUB_ROW_CHAIN ? "volumes or chains"
+                                       : "connections");
+        break;
+    case HUB_N_RECOVER:
+        note_recover(d, a);
+        break;
+    case HUB_N_REGAIN_NEW:
+        kt_log(KT_LOG_WARN, "volume_found",
+               "volume=%s text=\"only the nodes knew of it\"", volume);
+        break;
+    case HUB_N_REGAIN_LOST:
+        kt_log(KT_LOG_ERROR, "volume_lost",
+               "volume=%s text=\"no node holds all of it\"", volume);
+        break;
+    case HUB_N_RECOVERED:
+        kt_log(KT_LOG_WARN, "recovered", "term=%llu", (unsigned long long)a->a);
         break;
     default:
         note_chain(d, a);

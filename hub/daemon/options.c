@@ -15,6 +15,9 @@ const char options_help[] =
     "  --dir DIR            the directory of its database\n"
     "  --store DIR          the same\n"
     "  --init               make a new cluster when DIR is missing or empty\n"
+    "  --recover            make a database when DIR is missing or empty, "
+    "and fill\n"
+    "                       it from what the nodes of the cluster know\n"
     "  --listen ADDR        tcp:IP:PORT or unix:PATH; repeat it for several\n"
     "                       (default tcp:127.0.0.1:9720; port 0 takes a free "
     "one)\n"
@@ -32,6 +35,7 @@ const char options_help[] =
 enum {
     OPT_DIR = 256,
     OPT_INIT,
+    OPT_RECOVER,
     OPT_LISTEN,
     OPT_SEGMENT,
     OPT_INSECURE,
@@ -46,6 +50,7 @@ static const struct option long_options[] = {
     {"dir", required_argument, NULL, OPT_DIR},
     {"store", required_argument, NULL, OPT_DIR},
     {"init", no_argument, NULL, OPT_INIT},
+    {"recover", no_argument, NULL, OPT_RECOVER},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"segment", required_argument, NULL, OPT_SEGMENT},
     {"insecure-links", no_argument, NULL, OPT_INSECURE},
@@ -119,6 +124,9 @@ static int take(struct options *o, int opt, const struct why *w)
     case OPT_INIT:
         o->init = true;
         return 0;
+    case OPT_RECOVER:
+        o->recover = true;
+        return 0;
     case OPT_LISTEN:
         return add_listen(o, optarg, w);
     case OPT_SEGMENT:
@@ -150,6 +158,9 @@ static int fill_in(struct options *o, const struct why *w)
     if (!o->dir || !o->dir[0])
         return refuse(w, "%s is missing: say where the database is",
                       "--dir DIR");
+    if (o->init && o->recover)
+        return refuse(w, "--init begins a new cluster and --recover takes up "
+                         "an old one: give one of them");
     if (o->n_listen == 0) {
         o->listen[0].kind = KT_ADDR_TCP;
         o->listen[0].port = KT_HUB_PORT;

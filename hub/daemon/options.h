@@ -10,7 +10,7 @@
 
 struct options {
     const char *dir;
-    bool init, insecure, help, version;
+    bool init, recover, insecure, help, version;
     uint32_t n_listen; /* at least one after options_parse */
     struct kt_addr listen[HUB_LISTEN_MAX];
     uint64_t segment_bytes;              /* 0: not given */

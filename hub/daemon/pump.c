@@ -132,6 +132,8 @@ void pump_step(struct daemon *d, struct hub_event *ev)
         ev->now_ms = kt_now_ms();
         ev->wall_s = (uint64_t)time(NULL);
         hub_step(&d->hub, ev, &out);
+        /* A hub that lost its database learns whose it is. */
+        d->self.id = d->self.cluster = d->hub.cluster.id;
         for (uint32_t i = 0; i < out.n; i++)
             carry_out(d, &out.act[i]);
         if (!out.more)
@@ -202,7 +204,8 @@ static void on_msg(void *arg, struct kt_conn *c, struct kt_msg *m, int err)
     }
     /* Data messages have no business here. */
     if (m->type < KT_MSG_CONTROL && m->type != KT_MSG_PING &&
-        m->type != KT_MSG_PONG && m->type != KT_MSG_CFG_GET)
+        m->type != KT_MSG_PONG && m->type != KT_MSG_CFG_GET &&
+        m->type != KT_MSG_CFG && m->type != KT_MSG_NAK)
         return;
     struct hub_event ev = {.type = HUB_EV_MSG, .conn = s->id, .msg = m};
     pump_step(d, &ev);
@@ -266,6 +269,7 @@ int pump_new(struct daemon *d)
     o.conns = calloc(o.conns_max, sizeof(*o.conns));
     o.tombs = calloc(o.tombs_max, sizeof(*o.tombs));
     d->acts = calloc(HUB_ACTS_MIN, sizeof(*d->acts));
+    kt_id_random(&o.fresh_mark);
     hub_init(&d->hub, &o, &none);
     if (!o.nodes || !o.volumes || !o.chains || !o.conns || !o.tombs || !d->acts)
         return -ENOMEM;

@@ -2,8 +2,10 @@
 /* Rows, little-endian. Keys: a letter and the identity; chains by their number
  * big-endian, so that they are read in order.
  *
- *   'c'               version u8 | id 16 | term u64 | next_chain u64
- *                     | segment_bytes u64
+ *   'c'               version u8 (2) | id 16 | term u64 | next_chain u64
+ *                     | segment_bytes u64 | mark 16 | recovered u64
+ *                     | recover u8 | n_old u8 | n_old times: mark 16, term u64
+ *                     (version 1 ends after segment_bytes)
  *   'n' node id 16    version u8 | boot 16 | name str8 | tcp str8 | unix str8
  *                     | store 16 | incarnation u64
  *   'v' volume id 16  version u8 | name str8 | size u64 | segment_bytes u64
@@ -23,6 +25,7 @@
 #include "lib/base/sum.h"
 
 #define ROW_VERSION 1u
+#define ROW_VERSION_CLUSTER 2u
 
 static uint64_t sum_of(const uint8_t *key, size_t key_len, const uint8_t *value,
                        size_t len)
@@ -61,14 +64,37 @@ static void put_cluster(struct kt_cur *c, const struct hub_cluster *r)
     kt_put_u64(c, r->term);
     kt_put_u64(c, r->next_chain);
     kt_put_u64(c, r->segment_bytes);
+    kt_put_id(c, &r->mark);
+    kt_put_u64(c, r->recovered);
+    kt_put_u8(c, r->recover);
+    kt_put_u8(c, r->n_old);
+    for (unsigned i = 0; i < r->n_old; i++) {
+        kt_put_id(c, &r->old[i].mark);
+        kt_put_u64(c, r->old[i].term);
+    }
 }
 
-static void get_cluster(struct kt_cur *c, struct hub_cluster *r)
+static void get_cluster(struct kt_cur *c, struct hub_cluster *r,
+                        unsigned version)
 {
     kt_get_id(c, &r->id);
     r->term = kt_get_u64(c);
     r->next_chain = kt_get_u64(c);
     r->segment_bytes = kt_get_u64(c);
+    if (version == ROW_VERSION)
+        return;
+    kt_get_id(c, &r->mark);
+    r->recovered = kt_get_u64(c);
+    r->recover = kt_get_u8(c);
+    r->n_old = kt_get_u8(c);
+    if (r->recover > HUB_RECOVER_EMPTY || r->n_old > HUB_OLD_MARKS) {
+        c->bad = true;
+        return;
+    }
+    for (unsigned i = 0; i < r->n_old; i++) {
+        kt_get_id(c, &r->old[i].mark);
+        r->old[i].term = kt_get_u64(c);
+    }
 }
 
 /* ---- node ---- */
@@ -190,7 +216,8 @@ void row_encode(const struct hub_row *r, struct row_bytes *ret_b)
     ret_b->len = 0;
     if (r->del)
         return;
-    kt_put_u8(&c, ROW_VERSION);
+    kt_put_u8(&c,
+              r->kind == HUB_ROW_CLUSTER ? ROW_VERSION_CLUSTER : ROW_VERSION);
     switch (r->kind) {
     case HUB_ROW_CLUSTER:
         put_cluster(&c, r->u.cluster);
@@ -231,11 +258,17 @@ static void decode_value(const uint8_t *key, struct kt_cur *c,
                          struct row_any *row)
 {
     struct kt_cur k = kt_cur_r(key + 1, 16);
+    unsigned version = kt_get_u8(c);
 
+    if (version != ROW_VERSION &&
+        !(key[0] == 'c' && version == ROW_VERSION_CLUSTER)) {
+        c->bad = true;
+        return;
+    }
     switch (key[0]) {
     case 'c':
         row->kind = HUB_ROW_CLUSTER;
-        get_cluster(c, &row->cluster);
+        get_cluster(c, &row->cluster, version);
         break;
     case 'n':
         row->kind = HUB_ROW_NODE;
@@ -278,8 +311,6 @@ int row_decode(const void *key, size_t key_len, const void *value, size_t len,
         return KT_E_CORRUPT;
     struct kt_cur c = kt_cur_r(v, len - 8);
     memset(ret_row, 0, sizeof(*ret_row));
-    if (kt_get_u8(&c) != ROW_VERSION)
-        return KT_E_CORRUPT;
     decode_value(k, &c, ret_row);
     return c.bad || c.left ? KT_E_CORRUPT : 0;
 }

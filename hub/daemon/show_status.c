@@ -74,7 +74,7 @@ static json_t *nodes(const struct daemon *d, json_t *why, bool *insecure)
 /* ---- volumes ---- */
 
 struct tally {
-    unsigned missing, blocked, down, syncing, waiting, quarantined, stale;
+    unsigned missing, blocked, down, syncing, waiting, quarantined, recovering;
 };
 
 static void tally_chain(const struct daemon *d, const struct hub_chain *c,
@@ -89,7 +89,7 @@ static void tally_chain(const struct daemon *d, const struct hub_chain *c,
         last += state == KT_M_LAST;
         t->quarantined += state == KT_M_QUARANTINED;
     }
-    t->stale += c->stale;
+    t->recovering += c->recovering;
     if (hub_chain_health(&d->hub, c) == HUB_UNAVAILABLE) {
         if (serving == 0)
             t->down++;
@@ -134,11 +134,17 @@ static json_t *why_volume(const struct hub_volume *v, const struct tally *t)
     if (t->quarantined)
         add(why, "%u replicas have another history and are not used",
             t->quarantined);
-    if (t->stale)
+    if (t->recovering)
         add(why,
-            "the hub's database is older than %u chains: it decides nothing "
-            "about them; restore a newer backup",
-            t->stale);
+            "%u of %u chains are taken over from the nodes, and do not change "
+            "before all their nodes were asked",
+            t->recovering, n);
+    if (v->row.state == HUB_VOLUME_LOST)
+        add(why,
+            "no node holds all of it: it was removed after this database was "
+            "copied, or its nodes are not back; kenter volume rm %s removes "
+            "what is left",
+            v->row.name);
     return why;
 }
 
@@ -167,12 +173,45 @@ static json_t *volume(const struct daemon *d, const struct hub_volume *v,
     return o;
 }
 
+/* ---- recover mode ---- */
+
+static void why_recover(const struct daemon *d, json_t *why)
+{
+    json_t *r = show_recover(d, false);
+    const json_t *missing = json_object_get(r, "missing");
+    bool empty = d->hub.cluster_pend.recover == HUB_RECOVER_EMPTY;
+    char names[200] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < json_array_size(missing); i++) {
+        if (len < sizeof(names))
+            len +=
+                (size_t)snprintf(names + len, sizeof(names) - len, " %s",
+                                 json_string_value(json_array_get(missing, i)));
+    }
+    add(why,
+        empty ? "the hub's database was lost and is made again from what the "
+                "nodes know"
+              : "the hub's database is an old copy and is brought up to date "
+                "from the nodes");
+    if (names[0])
+        add(why,
+            "not asked yet:%s; start them, or, when they will not come back, "
+            "see what that costs: kenter hub recover --dry-run, and say so: "
+            "kenter hub recover --lost%s",
+            names, strchr(names + 1, ' ') ? " NODE[,NODE]" : names);
+    else if (empty && !d->hub.recover_go)
+        add(why,
+            "when every node is here (kenter node ls): kenter hub recover");
+    json_decref(r);
+}
+
 /* ---- operations ---- */
 
 static json_t *operation(const struct daemon *d, const struct hub_chain *c)
 {
-    static const char *const phases[] = {"", "prepare", "seal", "equalize",
-                                         "commit"};
+    static const char *const phases[] = {"",         "prepare", "seal",
+                                         "equalize", "commit",  "recover"};
     const struct kt_cfg *cfg = &c->row.cfg;
     const char *name = d->hub.volumes[c->volume].row.name;
     int s = kt_cfg_syncing(cfg);
@@ -210,17 +249,26 @@ json_t *show_status(const struct daemon *d)
     bool insecure = d->opts->insecure;
     char id[KT_ID_HEX_BYTES];
     json_t *n = nodes(d, why, &insecure);
+    bool recovering = hub_in_recovery(&d->hub);
+
+    if (recovering) {
+        why_recover(d, why);
+        worst = HUB_DEGRADED;
+    }
 
     for (uint32_t i = 0; i < d->hub.volumes_used; i++) {
         const struct hub_volume *v = &d->hub.volumes[i];
         if (v->used && !v->dropping)
             json_array_append_new(volumes, volume(d, v, &worst));
     }
-    return json_pack(
+    json_t *all = json_pack(
         "{s:s, s:b, s:{s:s, s:I, s:I, s:s, s:I}, s:o, s:o, s:o, s:o}", "health",
         show_health(worst), "insecure_links", (int)insecure, "hub", "cluster",
         kt_id_hex(&d->hub.cluster.id, id), "term",
         (json_int_t)d->hub.cluster.term, "pid", (json_int_t)getpid(), "version",
         PACKAGE_VERSION, "started", (json_int_t)d->started_s, "why", why,
         "nodes", n, "volumes", volumes, "operations", operations(d));
+    if (all && recovering)
+        json_object_set_new(all, "recover", show_recover(d, false));
+    return all;
 }

@@ -178,11 +178,26 @@ static int open_env(struct hub_db *db, const char *dir, char *why, size_t size)
     return from_lmdb(r);
 }
 
-int hub_db_open(const char *dir, bool init, struct hub_db **ret_db,
-                char *ret_why, size_t size)
+/* The first row. A database that is to be filled from the nodes learns its
+ * cluster from them. */
+static int put_first(struct hub_db *db, bool recover)
+{
+    struct hub_cluster c = {.next_chain = 1,
+                            .segment_bytes = KT_SEGMENT_BYTES_DEFAULT};
+    struct hub_row row = {.kind = HUB_ROW_CLUSTER, .u.cluster = &c};
+
+    if (recover)
+        c.recover = HUB_RECOVER_EMPTY;
+    else
+        kt_id_random(&c.id);
+    return hub_db_put_now(db, &row);
+}
+
+int hub_db_open(const char *dir, const struct hub_db_how *how,
+                struct hub_db **ret_db, char *ret_why, size_t size)
 {
     struct hub_db *db;
-    int fresh = judge_dir(dir, init, ret_why, size);
+    int fresh = judge_dir(dir, how->init, ret_why, size);
 
     if (fresh < 0)
         return fresh;
@@ -195,11 +210,7 @@ int hub_db_open(const char *dir, bool init, struct hub_db **ret_db,
     if (r == 0)
         r = open_env(db, dir, ret_why, size);
     if (r == 0 && fresh) {
-        struct hub_cluster c = {.next_chain = 1,
-                                .segment_bytes = KT_SEGMENT_BYTES_DEFAULT};
-        struct hub_row row = {.kind = HUB_ROW_CLUSTER, .u.cluster = &c};
-        kt_id_random(&c.id);
-        r = hub_db_put_now(db, &row);
+        r = put_first(db, how->recover);
         if (r < 0)
             snprintf(ret_why, size, "%s cannot be written (%s)", dir,
                      kt_strerror(r));

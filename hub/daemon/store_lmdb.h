@@ -16,10 +16,15 @@ struct hub_db_ops {
     void (*stored)(void *arg, uint64_t txn, int err);
 };
 
-/* Opens DIR, locked against a second hub. A missing or empty directory needs
- * init and gets a new cluster. On failure ret_why tells people. */
-int hub_db_open(const char *dir, bool init, struct hub_db **ret_db,
-                char *ret_why, size_t size) KT_MUST_CHECK;
+struct hub_db_how {
+    bool init;    /* a missing or empty directory gets a database */
+    bool recover; /* which waits to be filled from the nodes, and has none */
+};
+
+/* Opens DIR, locked against a second hub. On failure ret_why tells people. */
+int hub_db_open(const char *dir, const struct hub_db_how *how,
+                struct hub_db **ret_db, char *ret_why,
+                size_t size) KT_MUST_CHECK;
 /* Every row, the cluster's first, chains in the order of their numbers.
  * Stops at the first error of each(). */
 int hub_db_read(struct hub_db *db,

@@ -317,6 +317,22 @@ static void hub_release(struct repl *n, const struct kt_msg *m)
     chains_release(rc, m->req);
 }
 
+/* B15: what the hub lost, it asks us. */
+static void hub_cfg(struct repl *n, struct conn *cn, const struct kt_msg *m)
+{
+    struct rchain *rc = chains_find(n, m->chain);
+    struct kt_msg a = {.type = KT_MSG_CFG, .req = m->req, .chain = m->chain};
+    if (!rc || rc->dropping) {
+        conns_nak(cn, m, KT_E_UNKNOWN_CHAIN);
+    } else if (!rc->c.have_cfg) {
+        conns_nak(cn, m, KT_E_NOT_SERVING);
+    } else {
+        a.epoch = rc->c.cfg.epoch;
+        a.cfg = &rc->c.cfg;
+        hub_send(n, &a);
+    }
+}
+
 void hub_msg(struct repl *n, struct conn *cn, struct kt_msg *m)
 {
     n->hub.heard_ms = repl_now(n);
@@ -330,6 +346,9 @@ void hub_msg(struct repl *n, struct conn *cn, struct kt_msg *m)
     case KT_MSG_EQ:
     case KT_MSG_ACTIVATE:
         hub_chain(n, cn, m);
+        break;
+    case KT_MSG_CFG_GET:
+        hub_cfg(n, cn, m);
         break;
     case KT_MSG_RELEASE:
         hub_release(n, m);

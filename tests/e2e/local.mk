@@ -14,6 +14,7 @@ e2e_tests += \
 	%D%/test-failover-all.sh \
 	%D%/test-failover-freeze.sh \
 	%D%/test-hub-down.sh \
+	%D%/test-hub-recover.sh \
 	%D%/test-attach-exclusive.sh \
 	%D%/test-bad-input.sh \
 	%D%/test-bad-bytes.sh \

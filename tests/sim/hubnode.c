@@ -33,6 +33,17 @@ struct txn {
     struct row rows[HUB_ROWS_MAX];
 };
 
+/* A copy of what is durable. */
+#define COPIES 8u
+#define COPY_US (1500u * SIM_MS)
+struct copy {
+    struct hub_cluster cluster;
+    struct hub_node_row node_rows[8];
+    struct hub_volume_row volume_row;
+    struct hub_chain_row chain_rows[SIM_CHAINS_MAX];
+    unsigned n_node_rows, n_chain_rows;
+};
+
 struct shub {
     struct hub h;
     struct hub_node nodes[8];
@@ -48,6 +59,10 @@ struct shub {
     bool have_volume;
     struct hub_chain_row chain_rows[SIM_CHAINS_MAX];
     unsigned n_chain_rows;
+    struct copy copies[COPIES];
+    unsigned n_copies;
+    uint64_t copy_us;
+    struct rng old; /* which copy, and when */
     /* under way */
     struct txn *first, **last;
     bool storing, created;
@@ -68,6 +83,7 @@ void hubnode_init(struct world *w)
     s->last = &s->first;
     s->out.act = s->acts;
     s->out.max = ACTS;
+    s->old.s = w->seed ^ 0x01dc0;
 }
 
 static void drop_txns(struct shub *s)
@@ -292,6 +308,64 @@ static void step(struct world *w, struct hub_event *ev)
     store_next(w);
 }
 
+/* ---- old copies of the database ---- */
+
+static void copy_rows(struct world *w)
+{
+    struct shub *s = w->hub;
+    struct copy *c = &s->copies[s->n_copies % COPIES];
+    if (!s->created || w->now - s->copy_us < COPY_US)
+        return;
+    s->copy_us = w->now;
+    s->n_copies++;
+    c->cluster = s->cluster;
+    c->volume_row = s->volume_row;
+    c->n_node_rows = s->n_node_rows;
+    c->n_chain_rows = s->n_chain_rows;
+    memcpy(c->node_rows, s->node_rows, sizeof(c->node_rows));
+    memcpy(c->chain_rows, s->chain_rows, sizeof(c->chain_rows));
+}
+
+void hubnode_restore_old(struct world *w)
+{
+    struct shub *s = w->hub;
+    unsigned n = s->n_copies < COPIES ? s->n_copies : COPIES;
+    if (n == 0)
+        return;
+    hubnode_crash(w);
+    const struct copy *c = &s->copies[rng_below(&s->old, n)];
+    trace(w, SIM_EP_HUB, "old_copy", c->cluster.term, s->cluster.term, 0);
+    s->cluster = c->cluster;
+    s->volume_row = c->volume_row;
+    s->n_node_rows = c->n_node_rows;
+    s->n_chain_rows = c->n_chain_rows;
+    memcpy(s->node_rows, c->node_rows, sizeof(c->node_rows));
+    memcpy(s->chain_rows, c->chain_rows, sizeof(c->chain_rows));
+    w->st->old_copies++;
+}
+
+static void start_again(struct world *w, uint64_t a, uint64_t b, uint64_t c)
+{
+    (void)a;
+    (void)b;
+    (void)c;
+    hubnode_start(w);
+}
+
+static void old_copy(struct world *w, uint64_t a, uint64_t b, uint64_t c)
+{
+    struct shub *s = w->hub;
+    (void)a;
+    (void)b;
+    (void)c;
+    if (w->healed)
+        return;
+    hubnode_restore_old(w);
+    world_at(w, rng_exp(&s->old, 1500 * SIM_MS), start_again, 0, 0, 0);
+    world_at(w, 3000 * SIM_MS + rng_exp(&s->old, 6000 * SIM_MS), old_copy, 0, 0,
+             0);
+}
+
 static void create(struct world *w)
 {
     struct hub_admin q = {.op = HUB_ADMIN_CREATE,
@@ -316,6 +390,7 @@ static void tick(struct world *w, uint64_t life, uint64_t b, uint64_t c)
     world_at(w, TICK_US, tick, life, 0, 0);
     struct hub_event ev = {.type = HUB_EV_TICK};
     step(w, &ev);
+    copy_rows(w);
     if (!s->have_volume && s->n_node_rows == w->p.nodes &&
         (!s->create_us || w->now - s->create_us > 12000 * SIM_MS)) {
         s->create_us = w->now;
@@ -347,8 +422,13 @@ void hubnode_start(struct world *w)
                          KT_ARRAY_LEN(s->volumes),
                          KT_ARRAY_LEN(s->chains),
                          CONNS,
-                         KT_ARRAY_LEN(s->tombs)};
-    s->cluster.term++;
+                         KT_ARRAY_LEN(s->tombs),
+                         {{'r', (uint8_t)p->life, (uint8_t)(p->life >> 8)}}};
+    struct kt_id mark = {{'m', (uint8_t)p->life, (uint8_t)(p->life >> 8)}};
+    hub_cluster_start(&s->cluster, &mark);
+    if (p->life == 1 && w->p.old_hub)
+        world_at(w, 2000 * SIM_MS + rng_below(&s->old, 9000 * SIM_MS), old_copy,
+                 0, 0, 0);
     hub_init(&s->h, &o, &s->cluster);
     int err = 0;
     for (unsigned i = 0; i < s->n_node_rows && !err; i++)
@@ -437,6 +517,8 @@ const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain)
 bool hubnode_healthy(struct world *w)
 {
     struct shub *s = w->hub;
+    if (hub_in_recovery(&s->h))
+        return false;
     for (unsigned i = 0; i < s->n_chain_rows; i++) {
         const struct hub_chain *c = hub_chain_of(&s->h, i + 1);
         if (!c || c->op.phase != HUB_OP_NONE || c->act_pending ||
@@ -457,10 +539,11 @@ void hubnode_describe(struct world *w)
         fprintf(stderr,
                 "chain %u: epoch %" PRIu64 " prepare %" PRIu64 " token %" PRIu64
                 " vgen %" PRIu64 " phase %u why %x "
-                "why_op %x op_epoch %" PRIu64 " act_pending %x\n",
+                "why_op %x op_epoch %" PRIu64 " act_pending %x recovering %d "
+                "answered %" PRIx64 "\n",
                 i + 1, f->epoch, c->row.prepare, f->token, f->vgen, c->op.phase,
-                hub_chain_why(&s->h, c), c->op.why, c->op.epoch,
-                c->act_pending);
+                hub_chain_why(&s->h, c), c->op.why, c->op.epoch, c->act_pending,
+                c->recovering, c->regain.answered);
         for (unsigned k = 0; k < f->n_members; k++) {
             int at = node_of_store(w, &f->members[k].store);
             const struct hub_node *n =

@@ -464,6 +464,21 @@ static void to_chain(struct snode *n, struct schain *sc, struct sconn *c,
     node_step(sc, &ev);
 }
 
+static void answer_cfg(struct snode *n, const struct schain *sc,
+                       const struct sconn *c, const struct kt_msg *m)
+{
+    if (!sc->c.have_cfg) {
+        nak(n, c, m, KT_E_NOT_SERVING);
+        return;
+    }
+    struct kt_msg a = {.type = KT_MSG_CFG,
+                       .req = m->req,
+                       .chain = m->chain,
+                       .epoch = sc->c.cfg.epoch,
+                       .cfg = &sc->c.cfg};
+    net_send(n->w, c->id, n->ep, &a, NULL);
+}
+
 static void from_hub(struct snode *n, struct sconn *c, const struct kt_msg *m)
 {
     struct schain *sc = chain_of(n, m->chain);
@@ -471,6 +486,16 @@ static void from_hub(struct snode *n, struct sconn *c, const struct kt_msg *m)
     switch (m->type) {
     case KT_MSG_REGISTER_OK:
         n->registered = true;
+        if (m->u.reg_ok.hub_term > n->hub_term) {
+            n->hub_term = m->u.reg_ok.hub_term;
+            n->hub_mark = m->u.reg_ok.hub_mark;
+        }
+        break;
+    case KT_MSG_CFG_GET:
+        if (sc)
+            answer_cfg(n, sc, c, m);
+        else
+            nak(n, c, m, KT_E_UNKNOWN_CHAIN);
         break;
     case KT_MSG_PING:
         net_send(n->w, c->id, n->ep,
@@ -512,14 +537,5 @@ void node_msg(struct snode *n, struct sconn *c, const struct smsg *s)
         to_chain(n, sc, c, m);
         return;
     }
-    if (!sc->c.have_cfg) {
-        nak(n, c, m, KT_E_NOT_SERVING);
-        return;
-    }
-    struct kt_msg a = {.type = KT_MSG_CFG,
-                       .req = m->req,
-                       .chain = m->chain,
-                       .epoch = sc->c.cfg.epoch,
-                       .cfg = &sc->c.cfg};
-    net_send(n->w, c->id, n->ep, &a, NULL);
+    answer_cfg(n, sc, c, m);
 }

@@ -112,6 +112,8 @@ static void send_register(struct snode *n)
     m.u.reg.size = info.size;
     m.u.reg.used = info.used;
     m.u.reg.store_err = info.err;
+    m.u.reg.hub_term = n->hub_term;
+    m.u.reg.hub_mark = n->hub_mark;
     m.u.reg.first = m.u.reg.last = 1;
     m.u.reg.chains = rows;
     for (unsigned i = 0; i < SIM_CHAINS_MAX; i++) {

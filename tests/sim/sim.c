@@ -103,9 +103,11 @@ static void print_stats(uint64_t bad, double seconds)
     printf("sim: %" PRIu64 " kills, %" PRIu64 " power losses (%" PRIu64
            " total), %" PRIu64 " pauses, %" PRIu64 " resets, %" PRIu64
            " partitions, %" PRIu64 " EIOs, %" PRIu64 " hub kills, %" PRIu64
-           " client kills, %" PRIu64 " steals\n",
+           " old copies of its database, %" PRIu64 " client kills, %" PRIu64
+           " steals\n",
            s->kills, s->powers, s->powers_all, s->pauses, s->resets,
-           s->partitions, s->eios, s->hub_kills, s->client_kills, s->steals);
+           s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
+           s->steals);
     printf("sim: %" PRIu64 " epochs, %" PRIu64 " vgens, %" PRIu64
            " attaches, %" PRIu64 " fenced, %" PRIu64 " replays, %" PRIu64
            " resends, %" PRIu64 " duplicates, %" PRIu64 " gaps, %" PRIu64

@@ -83,6 +83,7 @@ enum sim_fault {
 struct sim_params {
     unsigned nodes, chains, replicas, extents; /* extents: per chain */
     bool sync;                                 /* durability */
+    bool old_hub; /* an old copy of the hub's database comes back */
     uint64_t delay_us, disk_us, think_us;
     unsigned depth, codec; /* codec: per mille of messages */
     uint32_t retain;       /* records in the log of a store */
@@ -98,6 +99,7 @@ struct sim_stats {
     uint64_t epochs, vgens, attaches, fences, kills, powers, powers_all;
     uint64_t pauses, resets, partitions, hub_kills, client_kills, steals;
     uint64_t eios, replays, resends, dups, gaps, resumes, resyncs, extents;
+    uint64_t old_copies;
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
 };
 
@@ -214,6 +216,8 @@ struct snode {
     struct slink links[SIM_NODES_MAX][2]; /* by class - 1 */
     uint64_t hub_conn, hub_next_us, hub_heard_us, hub_hb_us, hub_backoff_ms;
     uint64_t reqs;
+    uint64_t hub_term; /* durable, as the mark is (B15) */
+    struct kt_id hub_mark;
     bool hub_up, registered, disk_due;
     uint64_t slow_until;
     struct spush *pushes;
@@ -256,6 +260,8 @@ void hubnode_release(struct world *w);
 void hubnode_conn_up(struct world *w, struct sconn *c);
 void hubnode_msg(struct world *w, struct sconn *c, const struct smsg *m);
 void hubnode_conn_down(struct world *w, uint64_t conn);
+/* It is killed, and its rows are those of some time ago. */
+void hubnode_restore_old(struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */
 bool hubnode_healthy(struct world *w);

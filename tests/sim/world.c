@@ -227,6 +227,8 @@ static void draw_params(struct world *w)
     p->fua = (unsigned)rng_below(&r, 300);
     p->zeros = (unsigned)rng_below(&r, 250);
     /* Two chains share nodes unevenly: there a store may be too small. */
+    struct rng old = {w->seed ^ 0x01db};
+    p->old_hub = rng_chance(&old, 60);
     p->slots = p->chains == 1 && rng_chance(&r, 150) ? 3 : 64;
     draw_profile(p, &r);
 }

@@ -106,6 +106,26 @@ static void answer_activate(struct world *w, struct w_peer *p,
         return;
     k->promised = k->last_epoch = m->cfg->epoch;
     k->history = m->cfg->history;
+    k->cfg = *m->cfg;
+    w_say(w, p->conn, &r);
+}
+
+static void answer_cfg_get(struct world *w, struct w_peer *p,
+                           const struct kt_msg *m)
+{
+    struct w_copy *k = &p->copy[m->chain];
+    struct kt_msg r = {.type = KT_MSG_CFG, .req = m->req, .chain = m->chain};
+
+    if (p->mute_cfg)
+        return;
+    if (k->last_epoch) {
+        r.cfg = &k->cfg;
+        r.epoch = k->cfg.epoch;
+    } else {
+        r.type = KT_MSG_NAK;
+        r.u.nak.re = KT_MSG_CFG_GET;
+        r.u.nak.err = k->promised ? KT_E_NOT_SERVING : KT_E_UNKNOWN_CHAIN;
+    }
     w_say(w, p->conn, &r);
 }
 
@@ -128,6 +148,15 @@ void w_peer_hears(struct world *w, struct w_peer *p, const struct kt_msg *m)
         break;
     case KT_MSG_ACTIVATE:
         answer_activate(w, p, m);
+        break;
+    case KT_MSG_REGISTER_OK:
+        if (m->u.reg_ok.hub_term > p->hub_term) {
+            p->hub_term = m->u.reg_ok.hub_term;
+            p->hub_mark = m->u.reg_ok.hub_mark;
+        }
+        break;
+    case KT_MSG_CFG_GET:
+        answer_cfg_get(w, p, m);
         break;
     case KT_MSG_RELEASE:
         p->releases++;
@@ -169,24 +198,25 @@ static void put_row(struct world *w, const struct hub_row *r)
 {
     switch (r->kind) {
     case HUB_ROW_CLUSTER:
-        w->cluster = *r->u.cluster;
+        w->db.cluster = *r->u.cluster;
         break;
     case HUB_ROW_NODE:
-        PUT(w->node_rows, w->n_nodes,
-            kt_id_eq(&w->node_rows[i_].node.id, &r->u.node->node.id),
+        PUT(w->db.node_rows, w->db.n_nodes,
+            kt_id_eq(&w->db.node_rows[i_].node.id, &r->u.node->node.id),
             r->u.node);
         break;
     case HUB_ROW_VOLUME:
-        PUT(w->volume_rows, w->n_volumes,
-            kt_id_eq(&w->volume_rows[i_].id, &r->u.volume->id), r->u.volume);
+        PUT(w->db.volume_rows, w->db.n_volumes,
+            kt_id_eq(&w->db.volume_rows[i_].id, &r->u.volume->id), r->u.volume);
         break;
     case HUB_ROW_CHAIN:
         assert_null(kt_cfg_invalid(&r->u.chain->cfg));
-        PUT(w->chain_rows, w->n_chains,
-            w->chain_rows[i_].cfg.chain == r->u.chain->cfg.chain, r->u.chain);
+        PUT(w->db.chain_rows, w->db.n_chains,
+            w->db.chain_rows[i_].cfg.chain == r->u.chain->cfg.chain,
+            r->u.chain);
         break;
     case HUB_ROW_TOMB:
-        PUT(w->tomb_rows, w->n_tombs, false, r->u.tomb);
+        PUT(w->db.tomb_rows, w->db.n_tombs, false, r->u.tomb);
         break;
     default:
         fail();
@@ -196,21 +226,21 @@ static void put_row(struct world *w, const struct hub_row *r)
 static void del_row(struct world *w, const struct hub_row *r)
 {
     if (r->kind == HUB_ROW_VOLUME) {
-        for (unsigned i = 0; i < w->n_volumes; i++) {
-            if (kt_id_eq(&w->volume_rows[i].id, &r->u.volume->id))
-                w->volume_rows[i--] = w->volume_rows[--w->n_volumes];
+        for (unsigned i = 0; i < w->db.n_volumes; i++) {
+            if (kt_id_eq(&w->db.volume_rows[i].id, &r->u.volume->id))
+                w->db.volume_rows[i--] = w->db.volume_rows[--w->db.n_volumes];
         }
     } else if (r->kind == HUB_ROW_CHAINS_OF) {
         unsigned k = 0;
-        for (unsigned i = 0; i < w->n_chains; i++) {
-            if (!kt_id_eq(&w->chain_rows[i].cfg.volume, r->u.volume_id))
-                w->chain_rows[k++] = w->chain_rows[i];
+        for (unsigned i = 0; i < w->db.n_chains; i++) {
+            if (!kt_id_eq(&w->db.chain_rows[i].cfg.volume, r->u.volume_id))
+                w->db.chain_rows[k++] = w->db.chain_rows[i];
         }
-        w->n_chains = k;
+        w->db.n_chains = k;
     } else if (r->kind == HUB_ROW_TOMB) {
-        for (unsigned i = 0; i < w->n_tombs; i++) {
-            if (kt_id_eq(&w->tomb_rows[i].volume, &r->u.tomb->volume))
-                w->tomb_rows[i--] = w->tomb_rows[--w->n_tombs];
+        for (unsigned i = 0; i < w->db.n_tombs; i++) {
+            if (kt_id_eq(&w->db.tomb_rows[i].volume, &r->u.tomb->volume))
+                w->db.tomb_rows[i--] = w->db.tomb_rows[--w->db.n_tombs];
         }
     } else {
         fail();

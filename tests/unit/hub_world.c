@@ -156,6 +156,8 @@ static uint64_t connect_as(struct world *w, uint8_t role, struct kt_id id)
     it->msg.type = KT_MSG_HELLO;
     it->msg.u.hello.role = role;
     it->msg.u.hello.id = id;
+    if (role == KT_ROLE_REPLICATOR)
+        it->msg.u.hello.cluster = w_id('K', 1);
     return it->ev.conn;
 }
 
@@ -175,13 +177,8 @@ void w_register(struct world *w, unsigned i)
         r[n].chain = c;
         r[n].promised = p->copy[c].promised;
         r[n].cfg_epoch = p->copy[c].last_epoch;
-        r[n].volume = w_id('v', (uint8_t)0);
-        for (unsigned k = 0; k < w->n_chains; k++) {
-            if (w->chain_rows[k].cfg.chain == c)
-                r[n].volume = w->chain_rows[k].cfg.volume;
-        }
-        if (kt_id_eq(&r[n].volume, &(struct kt_id){{'v', 0, 1}}) && w->n_tombs)
-            r[n].volume = w->tomb_rows[w->n_tombs - 1].volume;
+        if (p->copy[c].last_epoch)
+            r[n].volume = p->copy[c].cfg.volume;
         r[n++].applied = p->copy[c].applied;
     }
     m.u.reg.node = p->node;
@@ -191,6 +188,8 @@ void w_register(struct world *w, unsigned i)
     m.u.reg.size = p->size;
     m.u.reg.used = p->used;
     m.u.reg.store_err = p->store_err;
+    m.u.reg.hub_term = p->hub_term;
+    m.u.reg.hub_mark = p->hub_mark;
     m.u.reg.first = m.u.reg.last = 1;
     m.u.reg.n_chains = n;
     m.u.reg.chains = r;
@@ -288,6 +287,19 @@ void w_rm(struct world *w, const char *name)
     w_settle(w);
 }
 
+void w_recover(struct world *w, const char *lost)
+{
+    struct w_item *it = w_enqueue(w, HUB_EV_ADMIN);
+
+    it->ev.conn = 999;
+    it->admin.op = HUB_ADMIN_RECOVER;
+    it->admin.n_lost = lost != NULL;
+    if (lost)
+        strncpy(it->admin.lost[0], lost, KT_NAME_MAX);
+    w->done = false;
+    w_settle(w);
+}
+
 const struct kt_cfg *w_cfg(struct world *w, uint64_t chain)
 {
     struct hub_chain *c = hub_chain_of(&w->h, chain);
@@ -302,7 +314,7 @@ const struct kt_cfg *w_volume(struct world *w, unsigned replicas)
     w_run(w, 200);
     assert_true(w->done);
     assert_int_equal(w->done_act.err, 0);
-    const struct kt_cfg *c = w_cfg(w, w->cluster.next_chain - 1);
+    const struct kt_cfg *c = w_cfg(w, w->db.cluster.next_chain - 1);
     assert_int_equal(c->phase, KT_PHASE_ACTIVE);
     assert_int_equal(kt_cfg_serving(c), replicas);
     assert_int_equal(c->vgen, 1);
@@ -387,7 +399,9 @@ void w_hub_start(struct world *w)
         .chains_max = KT_ARRAY_LEN(w->chains),
         .conns_max = KT_ARRAY_LEN(w->conns),
         .tombs_max = KT_ARRAY_LEN(w->tombs),
+        .fresh_mark = w_id('R', ++w->marks),
     };
+    struct kt_id mark = w_id('M', w->marks);
 
     memset(w->nodes, 0, sizeof(w->nodes));
     memset(w->volumes, 0, sizeof(w->volumes));
@@ -397,16 +411,16 @@ void w_hub_start(struct world *w)
     w->q_n = 0;
     w->crashed = false;
     w->crash_at = 0;
-    w->cluster.term++;
-    hub_init(&w->h, &o, &w->cluster);
-    for (unsigned i = 0; i < w->n_nodes; i++)
-        assert_int_equal(hub_load_node(&w->h, &w->node_rows[i]), 0);
-    for (unsigned i = 0; i < w->n_volumes; i++)
-        assert_int_equal(hub_load_volume(&w->h, &w->volume_rows[i]), 0);
-    for (unsigned i = 0; i < w->n_chains; i++)
-        assert_int_equal(hub_load_chain(&w->h, &w->chain_rows[i]), 0);
-    for (unsigned i = 0; i < w->n_tombs; i++)
-        assert_int_equal(hub_load_tomb(&w->h, &w->tomb_rows[i]), 0);
+    hub_cluster_start(&w->db.cluster, &mark);
+    hub_init(&w->h, &o, &w->db.cluster);
+    for (unsigned i = 0; i < w->db.n_nodes; i++)
+        assert_int_equal(hub_load_node(&w->h, &w->db.node_rows[i]), 0);
+    for (unsigned i = 0; i < w->db.n_volumes; i++)
+        assert_int_equal(hub_load_volume(&w->h, &w->db.volume_rows[i]), 0);
+    for (unsigned i = 0; i < w->db.n_chains; i++)
+        assert_int_equal(hub_load_chain(&w->h, &w->db.chain_rows[i]), 0);
+    for (unsigned i = 0; i < w->db.n_tombs; i++)
+        assert_int_equal(hub_load_tomb(&w->h, &w->db.tomb_rows[i]), 0);
     hub_start(&w->h, w->now);
     for (unsigned i = 0; i < w->n_peers; i++)
         w->p[i].conn = 0;
@@ -421,9 +435,9 @@ struct world *w_new(unsigned peers)
     w->queue = calloc(W_QUEUE, sizeof(*w->queue));
     assert_true(w->log && w->queue);
     w->now = 1000;
-    w->cluster.id = w_id('K', 1);
-    w->cluster.next_chain = 1;
-    w->cluster.segment_bytes = KT_SEGMENT_BYTES_DEFAULT;
+    w->db.cluster.id = w_id('K', 1);
+    w->db.cluster.next_chain = 1;
+    w->db.cluster.segment_bytes = KT_SEGMENT_BYTES_DEFAULT;
     w->n_peers = peers;
     w_hub_start(w);
     for (unsigned i = 0; i < peers; i++) {

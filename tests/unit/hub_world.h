@@ -17,6 +17,7 @@ struct w_copy { /* a peer's copy of one chain */
     uint64_t promised, last_epoch, acked;
     struct kt_rid applied;
     struct kt_id history;
+    struct kt_cfg cfg; /* of last_epoch */
 };
 
 struct w_peer {
@@ -32,6 +33,9 @@ struct w_peer {
     bool eq_gap;             /* no donor's log reaches back to it */
     uint64_t refuse_below;   /* SEAL below this is refused */
     uint32_t releases;
+    bool mute_cfg;     /* does not answer CFG_GET */
+    uint64_t hub_term; /* as REGISTER_OK said */
+    struct kt_id hub_mark;
     struct w_copy copy[W_IDS];
 };
 
@@ -48,6 +52,16 @@ struct w_item {
     struct kt_chain_report reports[W_CHAINS];
 };
 
+/* What is stored; a copy of it is a backup. */
+struct w_db {
+    struct hub_cluster cluster;
+    struct hub_node_row node_rows[W_PEERS + 2];
+    struct hub_volume_row volume_rows[8];
+    struct hub_chain_row chain_rows[W_CHAINS];
+    struct hub_tomb_row tomb_rows[8];
+    unsigned n_nodes, n_volumes, n_chains, n_tombs;
+};
+
 struct world {
     struct hub h;
     struct hub_node nodes[W_PEERS + 2];
@@ -56,13 +70,8 @@ struct world {
     struct hub_conn conns[32];
     struct hub_tomb_row tombs[4];
     struct hub_action acts[HUB_ACTS_MIN];
-    /* what is stored */
-    struct hub_cluster cluster;
-    struct hub_node_row node_rows[W_PEERS + 2];
-    struct hub_volume_row volume_rows[8];
-    struct hub_chain_row chain_rows[W_CHAINS];
-    struct hub_tomb_row tomb_rows[8];
-    unsigned n_nodes, n_volumes, n_chains, n_tombs;
+    struct w_db db;
+    uint8_t marks; /* one for each start of the hub */
     uint64_t commits;
     /* Stop storing after this many commits: the hub crashed there. 0 = no. */
     uint64_t crash_at;
@@ -113,6 +122,8 @@ void w_forget(struct world *w);
 /* The peer that is this member. */
 unsigned w_peer_of(const struct world *w, const struct kt_cfg *c,
                    unsigned member);
+/* `kenter hub recover`; lost: a name, or NULL. */
+void w_recover(struct world *w, const char *lost);
 /* Records were written and acknowledged on every serving member. */
 void w_write(struct world *w, uint64_t chain, unsigned records);
 /* SYNC_FIN of the syncing member, its copy made like the head's. */

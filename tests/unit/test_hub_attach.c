@@ -276,8 +276,8 @@ static void a_half_made_volume_is_removed_by_the_next_hub(void **state)
         assert_false(w->done);
         everybody_returns(w);
         assert_null(hub_volume_named(&w->h, "v"));
-        assert_int_equal(w->n_volumes, 0);
-        assert_int_equal(w->n_chains, 0);
+        assert_int_equal(w->db.n_volumes, 0);
+        assert_int_equal(w->db.n_chains, 0);
         w_create(w, "v", 12 << 20, 4 << 20, 3);
         w_run(w, 200);
         assert_int_equal(w->done_act.err, 0);

@@ -491,10 +491,10 @@ static void an_old_backup_decides_nothing(void **state)
     uint64_t chain = c->chain;
     static struct hub_chain_row backup;
 
-    backup = w->chain_rows[0];
+    backup = w->db.chain_rows[0];
     w_peer_kill(w, w_peer_of(w, c, 2));
     uint64_t epoch = w_cfg(w, chain)->epoch;
-    w->chain_rows[0] = backup;
+    w->db.chain_rows[0] = backup;
     w_hub_start(w);
     for (unsigned i = 0; i < 3; i++) {
         if (w->p[i].up)
@@ -503,7 +503,7 @@ static void an_old_backup_decides_nothing(void **state)
     w_peer_start(w, 0, true);
     w_run(w, 60000);
     assert_true(w_cfg(w, chain)->epoch < epoch);
-    assert_int_equal(w->chain_rows[0].prepare, backup.prepare);
+    assert_int_equal(w->db.chain_rows[0].prepare, backup.prepare);
     w_free(w);
 }
 

@@ -57,7 +57,15 @@ static struct row_any round_trip(const struct hub_row *r)
 static void every_row_comes_back(void **state)
 {
     (void)state;
-    struct hub_cluster c = {id(1), 2, 3, 4 << 20};
+    struct hub_cluster c = {.id = id(1),
+                            .term = 2,
+                            .next_chain = 3,
+                            .segment_bytes = 4 << 20,
+                            .mark = id(9),
+                            .recovered = 8,
+                            .recover = HUB_RECOVER_OLD,
+                            .n_old = 2,
+                            .old = {{id(10), 11}, {id(12), 13}}};
     struct row_any a =
         round_trip(&(struct hub_row){.kind = HUB_ROW_CLUSTER, .u.cluster = &c});
     assert_memory_equal(&a.cluster, &c, sizeof(c));

@@ -14,7 +14,7 @@ static void create_answers_when_every_chain_is_active(void **state)
     w_run(w, 100);
     assert_true(w->done);
     assert_int_equal(w->done_act.err, 0);
-    assert_int_equal(w->n_chains, 16);
+    assert_int_equal(w->db.n_chains, 16);
     const struct hub_volume *v = hub_volume_named(&w->h, "v");
     assert_int_equal(v->n_chains, 16);
     assert_int_equal(v->row.state, HUB_VOLUME_READY);
@@ -103,8 +103,8 @@ static void a_creation_that_cannot_end_is_taken_back(void **state)
     assert_true(w->done);
     assert_int_equal(w->done_act.err, -ETIMEDOUT);
     assert_null(hub_volume_named(&w->h, "v"));
-    assert_int_equal(w->n_volumes, 0);
-    assert_int_equal(w->n_chains, 0);
+    assert_int_equal(w->db.n_volumes, 0);
+    assert_int_equal(w->db.n_chains, 0);
     for (unsigned i = 0; i < 3; i++) {
         w->p[i].mute_eq = false;
         assert_int_equal(w->p[i].releases, 1);
@@ -127,9 +127,9 @@ static void removal_leaves_a_tombstone(void **state)
     w_rm(w, "v");
     w_run(w, 100);
     assert_int_equal(w->done_act.err, 0);
-    assert_int_equal(w->n_tombs, 1);
-    assert_int_equal(w->n_volumes, 0);
-    assert_int_equal(w->n_chains, 0);
+    assert_int_equal(w->db.n_tombs, 1);
+    assert_int_equal(w->db.n_volumes, 0);
+    assert_int_equal(w->db.n_chains, 0);
     assert_null(hub_chain_of(&w->h, chain));
     assert_int_equal(w->p[away].releases, 0);
     for (unsigned i = 0; i < 3; i++) {
@@ -180,7 +180,7 @@ static void tombstones_give_way_to_newer_ones(void **state)
         w_run(w, 100);
         assert_int_equal(w->done_act.err, 0);
     }
-    assert_int_equal(w->n_tombs, 4);
+    assert_int_equal(w->db.n_tombs, 4);
     assert_int_equal(w->h.n_tombs, 4);
     w_free(w);
 }
