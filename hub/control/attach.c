@@ -182,6 +182,23 @@ static bool may_attach(struct hub *h, const struct hub_conn *c,
     return true;
 }
 
+/* B10: a server process took over from one with m's token, and meanwhile the
+ * volume was given to somebody else. */
+static bool held_since(const struct hub_volume *v, const struct kt_msg *m)
+{
+    const struct hub_attachment *att = &v->row.att;
+    const struct kt_id *id = &m->u.attach.volume_id;
+    uint64_t token = m->u.attach.token;
+
+    if (!token || !kt_id_eq(id, &v->row.id) || !KT_RULE(held_since))
+        return false;
+    /* It may have asked more than once before it served anything. */
+    if (att->token)
+        return att->token != token &&
+               !kt_id_eq(&att->client, &m->u.attach.client);
+    return v->row.next_token != token + 1;
+}
+
 static void attach(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
 {
     struct hub_volume *v = kt_name_valid(m->u.attach.volume)
@@ -207,6 +224,11 @@ static void attach(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
     if (v->row.state == HUB_VOLUME_LOST) {
         say(h, c, m->req, KT_E_FAULTY, v->row.name,
             " is not whole: no node holds all of it");
+        return;
+    }
+    if (held_since(v, m)) {
+        say(h, c, m->req, KT_E_FENCED, v->row.name,
+            " was attached by another client in between");
         return;
     }
     if (!may_attach(h, c, v, m))

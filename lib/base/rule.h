@@ -133,7 +133,13 @@
       "bug-13 I16 covertime")                                                  \
     X(flush_covers, "a flush asks for all that is acknowledged",               \
       "bug-13 I16")                                                            \
+    X(hand_over, "a successor serves nothing when unflushed writes are gone",  \
+      "B10")                                                                   \
+    X(settle_late, "a new vgen is settled when the replay is complete",        \
+      "B10")                                                                   \
     /* hub/control */                                                          \
+    X(held_since, "a successor learns that another held the volume",           \
+      "B10")                                                                   \
     X(prepare_first, "an epoch is stored before members promise it",           \
       "I1 B4")                                                                 \
     X(prepare_kept, "a PREPARE that is found is carried on",                   \

@@ -136,6 +136,19 @@ void eng_replay_next(struct engine *e, struct engine_chain *c)
     }
 }
 
+/* The members have all that was acknowledged, under the present vgen. Not
+ * before the replay is complete: whoever takes over in its middle must learn
+ * that some of it is missing (B10). */
+static void settle(struct engine *e, struct engine_chain *c)
+{
+    if ((c->replaying && KT_RULE(settle_late)) ||
+        c->settled_vgen == c->cfg.vgen)
+        return;
+    c->settled_vgen = c->cfg.vgen;
+    c->say_settled = true;
+    eng_work(e, c);
+}
+
 void eng_replay_acked(struct engine *e, struct engine_part *p, uint64_t seq)
 {
     struct engine_chain *c = p->chain;
@@ -145,6 +158,7 @@ void eng_replay_acked(struct engine *e, struct engine_part *p, uint64_t seq)
     eng_part_put(e, p);
     if (!c->replay_next && eng_list_empty(&c->replays)) {
         c->replaying = false;
+        settle(e, c);
         /* The slots are free for the others. */
         for (uint32_t i = 0; i < e->n_chains; i++)
             if (e->chains[i].replaying)
@@ -171,6 +185,7 @@ static void install(struct engine *e, struct engine_chain *c,
         replay_begin(e, c);
     else
         eng_requeue_writes(e, c);
+    settle(e, c);
     for (struct engine_link *l = c->reads.next; l != &c->reads; l = l->next) {
         struct engine_part *p = eng_part_all(l);
         p->tried = p->bad = p->damaged = 0;
@@ -200,6 +215,13 @@ void eng_adopt(struct engine *e, const struct kt_cfg *cfg)
     if ((cfg->token > e->o.token && KT_RULE(token_dies)) ||
         (other && KT_RULE(history_fence))) {
         KT_REACH(fenced_by_cfg);
+        eng_die(e, false);
+        return;
+    }
+    uint64_t was = e->o.settled ? e->o.settled[c->idx] : 0;
+    if (c->cfg.epoch == 0 && was && was != cfg->vgen && KT_RULE(hand_over)) {
+        e->lost = true;
+        e->lost_chain = cfg->chain;
         eng_die(e, false);
         return;
     }

@@ -163,8 +163,11 @@ static bool pump_fenced(struct engine *e, struct engine_out *out)
 {
     if (!e->say_fenced)
         return true;
-    if (!eng_act(out, ENGINE_ACT_FENCED))
+    struct engine_action *a =
+        eng_act(out, e->lost ? ENGINE_ACT_LOST : ENGINE_ACT_FENCED);
+    if (!a)
         return false;
+    a->chain = e->lost_chain;
     e->say_fenced = false;
     return true;
 }
@@ -237,8 +240,9 @@ void engine_info(const struct engine *e, struct engine_info *ret)
 {
     *ret = e->info;
     ret->ready = e->n_ready == e->n_chains;
-    ret->fenced = e->dead && !e->gone;
+    ret->fenced = e->dead && !e->gone && !e->lost;
     ret->gone = e->gone;
+    ret->lost = e->lost;
     ret->requests = e->n_live;
     ret->parts = e->n_parts;
     ret->retained_bytes = (uint64_t)e->blocks_used * KT_SECTOR_BYTES;
@@ -250,4 +254,9 @@ const struct kt_cfg *engine_cfg(const struct engine *e, uint32_t seg)
     if (seg >= e->n_chains || e->chains[seg].cfg.epoch == 0)
         return NULL;
     return &e->chains[seg].cfg;
+}
+
+uint64_t engine_settled(const struct engine *e, uint32_t seg)
+{
+    return seg < e->n_chains ? e->chains[seg].settled_vgen : 0;
 }

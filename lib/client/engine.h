@@ -37,6 +37,12 @@ struct engine_opts {
     uint64_t segment_bytes; /* multiple of KT_EXTENT_BYTES */
     uint64_t retain_bytes;  /* I16 copies; 0 = ENGINE_RETAIN_DEFAULT */
     uint64_t io_timeout_ms; /* requests older than this fail; 0 = never (A4) */
+    /* Hand-over (B10): what engine_settled said, segment by segment, to the
+     * process that served the volume before this one and may have left
+     * acknowledged writes unflushed. When a chain has another vgen by now they
+     * may be gone: ENGINE_ACT_LOST, and nothing is served. 0 and NULL: nobody
+     * served it. Borrowed for the life of the engine. */
+    const uint64_t *settled;
 };
 
 /* Segments of the volume: ceil(size / segment_bytes). */
@@ -134,6 +140,9 @@ enum engine_act {
     ENGINE_ACT_RESUMED,    /* chain, ms: it took so long */
     ENGINE_ACT_REPLAY,     /* chain: vgen changed, writes are sent again */
     ENGINE_ACT_FENCED,     /* once: everything fails from here on */
+    ENGINE_ACT_LOST,       /* chain: it lost what a predecessor left (B10);
+                              once: everything fails from here on */
+    ENGINE_ACT_SETTLED,    /* chain: engine_settled says something new */
 };
 
 struct engine_action {
@@ -161,7 +170,7 @@ void engine_step(struct engine *e, const struct engine_event *ev,
 
 struct engine_info {
     bool ready; /* every chain has a configuration */
-    bool fenced, gone;
+    bool fenced, gone, lost;
     uint32_t requests, parts; /* alive */
     uint64_t retained_bytes;  /* copies kept for a vgen change */
     uint32_t retained;        /* and their number */
@@ -170,6 +179,11 @@ struct engine_info {
     uint64_t resends, replays, self_flushes;
 };
 void engine_info(const struct engine *e, struct engine_info *ret);
+
+/* The vgen under which the members of segment seg have all that was ever
+ * acknowledged here: that of its cfg, once a replay is complete. 0: none yet.
+ * A successor that finds the same one lost nothing (B10). */
+uint64_t engine_settled(const struct engine *e, uint32_t seg);
 
 /* The nodes of serving members that no link led to for more than a second, at
  * most max: for RENEW, so that the hub orders the chains round them (B13). */

@@ -125,7 +125,8 @@ struct engine_chain {
     uint64_t pass; /* blocked in this pass of the generator, by bit */
     uint8_t blocked;
     bool replaying;
-    bool stalled, say_stalled, say_resumed, say_replay;
+    uint64_t settled_vgen; /* B10; 0: none yet */
+    bool stalled, say_stalled, say_resumed, say_replay, say_settled;
     uint64_t stall_ms, say_ms, progress_ms;
     bool want_cfg;
     uint8_t cfg_asked; /* members, by bit */
@@ -160,7 +161,8 @@ struct engine {
     struct engine_opts o;
     uint64_t now;
     uint32_t n_chains, n_ready;
-    bool dead, gone, say_fenced;
+    bool dead, gone, lost, say_fenced;
+    uint64_t lost_chain;
     bool again; /* the pump has to look at the requests once more */
     struct engine_chain *chains;
     struct engine_link live, genq, done, flushes, work, dirty, flushing;

@@ -14,11 +14,14 @@ noinst_LTLIBRARIES += %D%/libktclient.la
 	%D%/retain.c \
 	%D%/tick.c
 
-unit_tests += tests/unit/test_engine_flush tests/unit/test_engine_limits \
+unit_tests += tests/unit/test_engine_flush tests/unit/test_engine_handover \
+	tests/unit/test_engine_limits \
 	tests/unit/test_engine_read tests/unit/test_engine_replay \
 	tests/unit/test_engine_write
 engine_rig = tests/unit/engine_rig.c tests/unit/engine_rig.h
 tests_unit_test_engine_flush_SOURCES = tests/unit/test_engine_flush.c \
+	$(engine_rig)
+tests_unit_test_engine_handover_SOURCES = tests/unit/test_engine_handover.c \
 	$(engine_rig)
 tests_unit_test_engine_limits_SOURCES = tests/unit/test_engine_limits.c \
 	$(engine_rig)

@@ -282,7 +282,8 @@ static bool say(struct engine_chain *c, struct engine_out *out)
         uint8_t act;
     } says[] = {{&c->say_stalled, ENGINE_ACT_STALLED},
                 {&c->say_replay, ENGINE_ACT_REPLAY},
-                {&c->say_resumed, ENGINE_ACT_RESUMED}};
+                {&c->say_resumed, ENGINE_ACT_RESUMED},
+                {&c->say_settled, ENGINE_ACT_SETTLED}};
     for (size_t i = 0; i < KT_ARRAY_LEN(says); i++) {
         if (!*says[i].flag)
             continue;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The engine's shell: attaching, renewing, links to members, and the step. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,12 +46,34 @@ void client_start(struct sclient *c, bool steal)
         memcpy(c->id.b, &v, 8);
     }
     c->state = CL_CONNECT;
+    c->handing = false;
+    c->file.token = 0;
     c->steal = steal;
     c->hub_up = c->fenced = false;
     c->hub_conn = c->next_us = 0;
     memset(c->slots, 0, sizeof(c->slots));
     trace(w, c->ep, "start", p->life, steal, 0);
     world_at(w, 1, tick, c->index, p->life, 0);
+}
+
+static void restart(struct world *w, uint64_t index, uint64_t life, uint64_t x)
+{
+    struct sclient *c = &w->clients[index];
+    struct kt_id id = c->id;
+    uint64_t token = c->file.token;
+    (void)x;
+    if (w->procs[c->ep].alive || w->procs[c->ep].life != life || w->closing)
+        return;
+    client_start(c, rng_chance(&w->fault, 300));
+    c->id = id;
+    c->file.token = token;
+    c->handing = token != 0;
+}
+
+void client_restart(struct sclient *c, uint64_t delay_us)
+{
+    client_crash(c);
+    world_at(c->w, delay_us, restart, c->index, c->w->procs[c->ep].life, 0);
 }
 
 void client_note(struct sclient *c)
@@ -91,6 +114,59 @@ void client_close(struct sclient *c)
 /* ---- the engine ---- */
 
 static void estep(struct sclient *c, struct engine_event *ev);
+
+/* The state file, some time after there is something new to say. */
+static void save(struct world *w, uint64_t index, uint64_t life, uint64_t x)
+{
+    struct sclient *c = &w->clients[index];
+    (void)x;
+    if (w->procs[c->ep].life != life || !c->engine || c->handing)
+        return;
+    for (unsigned i = 0; i < w->p.chains; i++) {
+        if (!engine_settled(c->engine, i))
+            return;
+    }
+    for (unsigned i = 0; i < w->p.chains; i++)
+        c->file.vgen[i] = engine_settled(c->engine, i);
+    c->file.token = c->opts.token;
+}
+
+/* It is told what it lost; its user accepts that, later. */
+static void refuse(struct world *w, uint64_t index, uint64_t life, uint64_t x)
+{
+    struct sclient *c = &w->clients[index];
+    (void)x;
+    if (w->procs[c->ep].life != life)
+        return;
+    c->file.token = 0;
+    w->st->hand_overs_refused++;
+    client_crash(c);
+}
+
+/* It takes over once it knows the vgen of every chain. */
+static void take_over(struct sclient *c)
+{
+    struct world *w = c->w;
+    struct engine_info i;
+    if (!c->handing || !c->engine)
+        return;
+    engine_info(c->engine, &i);
+    if (i.fenced)
+        c->handing = false;
+    if (!i.ready || i.lost || i.fenced)
+        return;
+    trace(w, c->ep, "takes over", c->opts.token, c->file.token, 0);
+    for (uint64_t t = c->file.token + 1; t < c->opts.token; t++)
+        SIM_CHECK(w, !w->held_by[t] || w->held_by[t] == c->ep,
+                  "token %" PRIu64 " takes over from %" PRIu64
+                  " although another had the volume in between (B10)",
+                  c->opts.token, c->file.token);
+    w->adopted[c->opts.token] = c->file.token;
+    w->st->hand_overs++;
+    c->handing = false;
+    save(w, c->index, w->procs[c->ep].life, 0);
+    work_start(c);
+}
 
 static void reset_later(struct world *w, uint64_t index, uint64_t slot,
                         uint64_t conn)
@@ -152,8 +228,16 @@ static void act(struct sclient *c, const struct engine_action *a)
         c->fenced = true;
         w->st->fences++;
         break;
+    case ENGINE_ACT_LOST:
+        trace(w, c->ep, "lost", a->chain, 0, 0);
+        world_at(w, 0, refuse, c->index, w->procs[c->ep].life, 0);
+        break;
+    case ENGINE_ACT_SETTLED:
+        world_at(w, 2 * SIM_MS, save, c->index, w->procs[c->ep].life, 0);
+        break;
     case ENGINE_ACT_REPLAY:
         trace(w, c->ep, "replay", a->chain, 0, 0);
+        faults_replay(c);
         break;
     default:
         break;
@@ -184,6 +268,7 @@ static void estep(struct sclient *c, struct engine_event *ev)
         *ev = (struct engine_event){.type = ENGINE_EV_MORE};
     }
     c->ghost = c->ghost_ack = NULL;
+    take_over(c);
     if (c->out->hurry && !c->hurried) {
         c->hurried = true;
         world_at(w, 10 * SIM_MS, hurry, c->index, w->procs[c->ep].life, 0);
@@ -207,15 +292,20 @@ static void attached(struct sclient *c, const struct kt_msg *m)
                              .size = m->u.attach_ok.size,
                              .segment_bytes = m->u.attach_ok.segment_bytes,
                              .retain_bytes = ENGINE_RETAIN_MIN};
+    if (c->handing)
+        c->opts.settled = c->file.vgen;
     void *mem = calloc(1, engine_bytes(&c->opts));
     assert(mem);
     c->engine = engine_init(mem, &c->opts);
     c->state = CL_RUN;
+    if (c->opts.token < SIM_TOKENS_MAX)
+        w->held_by[c->opts.token] = c->ep;
     c->hurried = false;
     c->renew_us = w->now + RENEW_US;
     memset(c->acked, 0, sizeof(c->acked));
     trace(w, c->ep, "attached", c->opts.token, 0, 0);
-    work_start(c);
+    if (!c->handing)
+        work_start(c);
 }
 
 /* ---- time ---- */
@@ -228,6 +318,10 @@ static void send_hub(struct sclient *c, uint8_t type)
         m.u.attach.client = c->id;
         m.u.attach.pid = c->index + 1;
         m.u.attach.steal = c->steal;
+        if (c->handing) {
+            m.u.attach.volume_id = c->w->volume;
+            m.u.attach.token = c->file.token;
+        }
         /* Sometimes it sits on a member's node: that one becomes head. */
         m.u.attach.node[0] = 'n';
         m.u.attach.node[1] = (char)('1' + c->w->procs[c->ep].life % 5);
@@ -354,7 +448,9 @@ static void hub_error(struct sclient *c, const struct kt_msg *m)
     if (c->state == CL_ATTACH && m->req == c->req) {
         c->state = CL_CONNECT;
         c->next_us = c->w->now + 500 * SIM_MS;
-        if (err == KT_E_FENCED)
+        if (err == KT_E_FENCED && c->handing)
+            refuse(c->w, c->index, c->w->procs[c->ep].life, 0);
+        else if (err == KT_E_FENCED)
             client_crash(c);
     } else if (c->state == CL_RUN && err == KT_E_FENCED) {
         estep(c, &ev);

@@ -77,8 +77,13 @@ static void all_at_once(struct world *w, bool power)
     if (rng_chance(&w->fault, 250))
         kill_hub(w);
     if (rng_chance(&w->fault, 250)) {
-        for (unsigned i = 0; i < SIM_CLIENTS; i++)
-            client_crash(&w->clients[i]);
+        bool again = rng_chance(&w->fault, 500);
+        for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+            if (again && w->clients[i].state == CL_RUN)
+                client_restart(&w->clients[i], span(w));
+            else
+                client_crash(&w->clients[i]);
+        }
         w->st->client_kills++;
     }
 }
@@ -182,6 +187,26 @@ static void pause_one(struct world *w)
     trace(w, ep, "pause", us / SIM_MS, 0, 0);
 }
 
+static void die_replaying(struct world *w, uint64_t index, uint64_t life,
+                          uint64_t x)
+{
+    struct sclient *c = &w->clients[index];
+    (void)x;
+    if (w->healed || w->procs[c->ep].life != life || c->state != CL_RUN)
+        return;
+    w->st->client_kills++;
+    client_restart(c, between_ms(w, 1, 2000));
+}
+
+void faults_replay(struct sclient *c)
+{
+    struct world *w = c->w;
+    if (!w->healed && (w->p.faults & SIM_F_CLIENT) &&
+        rng_chance(&w->fault, 300))
+        world_at(w, 1 + rng_below(&w->fault, 20 * SIM_MS), die_replaying,
+                 c->index, w->procs[c->ep].life, 0);
+}
+
 static void client_fault(struct world *w, bool steal)
 {
     struct sclient *c = &w->clients[rng_below(&w->fault, SIM_CLIENTS)];
@@ -189,7 +214,12 @@ static void client_fault(struct world *w, bool steal)
         client_start(c, true);
         w->st->steals++;
     } else if (c->state == CL_RUN) {
-        client_crash(c);
+        if (rng_chance(&w->fault, 500))
+            client_restart(c, between_ms(w, 1, 4000));
+        else
+            client_crash(c);
+        if (rng_chance(&w->fault, 150)) /* another one gets in between */
+            client_start(&w->clients[(c->index + 1) % SIM_CLIENTS], true);
         w->st->client_kills++;
     }
 }

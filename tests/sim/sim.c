@@ -108,6 +108,8 @@ static void print_stats(uint64_t bad, double seconds)
            s->kills, s->powers, s->powers_all, s->pauses, s->resets,
            s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
            s->steals);
+    printf("sim: %" PRIu64 " hand-overs, %" PRIu64 " refused\n", s->hand_overs,
+           s->hand_overs_refused);
     printf("sim: %" PRIu64 " epochs, %" PRIu64 " vgens, %" PRIu64
            " attaches, %" PRIu64 " fenced, %" PRIu64 " replays, %" PRIu64
            " resends, %" PRIu64 " duplicates, %" PRIu64 " gaps, %" PRIu64

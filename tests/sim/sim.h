@@ -101,6 +101,7 @@ struct sim_stats {
     uint64_t eios, replays, resends, dups, gaps, resumes, resyncs, extents;
     uint64_t old_copies;
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
+    uint64_t hand_overs, hand_overs_refused;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -293,9 +294,17 @@ struct sclient {
     struct grec *acked[SIM_CHAINS_MAX];
     uint64_t acked_vgen[SIM_CHAINS_MAX];
     unsigned in_flight;
+    /* What it leaves to a successor (B10), as the plugin's state file. */
+    struct {
+        uint64_t token; /* 0: nothing */
+        uint64_t vgen[SIM_CHAINS_MAX];
+    } file;
+    bool handing; /* it takes over, and serves nothing yet */
 };
 void client_init(struct world *w, unsigned index);
 void client_start(struct sclient *c, bool steal);
+/* The process is killed and, for its device is in use, started again. */
+void client_restart(struct sclient *c, uint64_t delay_us);
 void client_crash(struct sclient *c);
 void client_release(struct sclient *c);
 /* One that is not attached yet gives up. */
@@ -372,8 +381,11 @@ struct world {
     size_t n_ops, cap_ops;
     uint64_t fences[SIM_TOKENS_MAX]; /* stamp at which the token was taken
                                         over; 0: not yet */
-    uint64_t newest_token;           /* granted */
-    bool closing;                    /* no new operations */
+    /* by token: that of the predecessor whose writes are all there (B10) */
+    uint64_t adopted[SIM_TOKENS_MAX];
+    unsigned held_by[SIM_TOKENS_MAX]; /* ep of who was attached with it */
+    uint64_t newest_token;            /* granted */
+    bool closing;                     /* no new operations */
     bool healed;
     uint64_t volume_bytes, segment_bytes;
     struct kt_id volume, cluster, history;
@@ -435,6 +447,8 @@ void reach_print(void);
 /* ---- faults.c, verify.c ---- */
 void faults_start(struct world *w);
 void faults_heal(struct world *w);
+/* Its replay begins: sometimes it dies in the middle. */
+void faults_replay(struct sclient *c);
 void verify_quiet(struct world *w);
 void verify_history(struct world *w);
 

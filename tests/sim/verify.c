@@ -201,6 +201,18 @@ static struct grec *at_end(struct world *w, unsigned chain)
     return ghost_find(w, chain, st->applied);
 }
 
+/* A successor serves on, by its predecessor's word that nothing is missing
+ * (B10): then its grant, and those between them that it did not use, begin
+ * nothing new. */
+static bool taken_over(const struct world *w, uint64_t token)
+{
+    for (uint64_t t = token; t < SIM_TOKENS_MAX; t++) {
+        if (w->adopted[t] && w->adopted[t] < token)
+            return true;
+    }
+    return false;
+}
+
 static void judge_sector(struct world *w, unsigned hot)
 {
     unsigned chain = hot_chain(w, hot);
@@ -210,7 +222,7 @@ static void judge_sector(struct world *w, unsigned hot)
     for (uint64_t t = 0; t < SIM_TOKENS_MAX; t++) {
         if (!gc->granted[t])
             continue;
-        if (vgen && gc->granted_vgen[t] != vgen) {
+        if (vgen && gc->granted_vgen[t] != vgen && !taken_over(w, t)) {
             e.to = t - 1;
             judge_era(w, hot, &e, 0);
             e.from = t;

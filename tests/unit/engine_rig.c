@@ -56,6 +56,12 @@ static void note(struct rig *r, const struct engine_action *a)
     case ENGINE_ACT_REPLAY:
         r->replays++;
         break;
+    case ENGINE_ACT_SETTLED:
+        r->settled++;
+        break;
+    case ENGINE_ACT_LOST:
+        r->lost_chain = a->chain;
+        break;
     default:
         assert_int_equal(a->type, ENGINE_ACT_FENCED);
         r->fenced++;

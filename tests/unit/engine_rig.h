@@ -32,6 +32,8 @@ struct rig {
     uint32_t slot_of[RIG_NODES]; /* by node; UINT32_MAX = no link wanted */
     uint32_t node_of[ENGINE_NODES_MAX];
     uint32_t completed, stalls, resumes, replays, resets, fenced, disconnects;
+    uint32_t settled;
+    uint64_t lost_chain;   /* 0: nothing is lost */
     struct kt_cfg cfg[16]; /* what was last said of each segment */
     struct engine_req reqs[2048];
     bool done[2048];

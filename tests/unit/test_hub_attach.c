@@ -148,6 +148,56 @@ static void the_same_client_attaches_again(void **state)
     w_free(w);
 }
 
+/* Client id takes over from a process that held token. */
+static void take_over(struct world *w, uint64_t conn, uint8_t id,
+                      uint64_t token)
+{
+    struct kt_msg m = {.type = KT_MSG_ATTACH, .req = 42};
+
+    m.u.attach.volume[0] = 'v';
+    m.u.attach.volume_id = hub_volume_named(&w->h, "v")->row.id;
+    m.u.attach.client = w_id('c', id);
+    m.u.attach.token = token;
+    w_say(w, conn, &m);
+    w_settle(w);
+}
+
+static uint64_t granted(struct world *w, uint64_t conn)
+{
+    const struct w_sent *s = w_last(w, conn, KT_MSG_ATTACH_OK);
+
+    return s ? s->msg.u.attach_ok.token : 0;
+}
+
+static void a_successor_learns_that_another_held_the_volume(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    w_volume(w, 3);
+    uint64_t a = w_client(w, 1);
+    uint64_t b = w_client(w, 1);
+    uint64_t other = w_client(w, 2);
+
+    w_attach(w, a, "v", 1, false);
+    take_over(w, b, 1, 1); /* while the lease runs */
+    assert_int_equal(granted(w, b), 2);
+    take_over(w, b, 1, 1); /* had no time to note that token */
+    assert_int_equal(granted(w, b), 3);
+    detach(w, b, 3);
+    take_over(w, b, 1, 3); /* given back, and nobody came since */
+    assert_int_equal(granted(w, b), 4);
+    w_attach(w, other, "v", 2, true);
+    assert_int_equal(granted(w, other), 5);
+    take_over(w, b, 1, 4);
+    assert_int_equal(last_error(w, b), KT_E_FENCED);
+    detach(w, other, 5);
+    take_over(w, b, 1, 4);
+    assert_int_equal(granted(w, b), 4);
+    take_over(w, b, 1, 0); /* the loss is accepted */
+    assert_int_equal(granted(w, b), 6);
+    w_free(w);
+}
+
 static void a_client_that_reconnects_gets_its_configurations(void **state)
 {
     (void)state;
@@ -320,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_held_volume_names_its_holder),
         cmocka_unit_test(a_lease_runs_out_without_renew),
         cmocka_unit_test(the_same_client_attaches_again),
+        cmocka_unit_test(a_successor_learns_that_another_held_the_volume),
         cmocka_unit_test(a_client_that_reconnects_gets_its_configurations),
         cmocka_unit_test(detach_clears_the_record_and_the_chains),
         cmocka_unit_test(one_attach_at_a_time),
