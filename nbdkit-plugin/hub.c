@@ -81,6 +81,8 @@ static void fill_attach(struct kt_msg *m, const struct volume *v)
     memcpy(m->u.attach.node, options.ctx.node, sizeof(m->u.attach.node));
     m->u.attach.pid = (uint32_t)getpid();
     m->u.attach.steal = options.steal;
+    m->u.attach.volume_id = options.before.volume;
+    m->u.attach.token = options.before.token;
 }
 
 /* One round: 1 granted (*ret_m), 0 ask again, < 0 an error told in why. */
@@ -211,13 +213,13 @@ static int detach_once(struct volume *v, struct kt_rpc *rpc)
     return r;
 }
 
-void hub_detach(struct volume *v)
+int hub_detach(struct volume *v)
 {
     char why[WHY_BYTES];
     uint64_t until_ms = kt_now_ms() + DETACH_MS;
     struct kt_rpc *rpc = calloc(1, sizeof(*rpc));
     if (!rpc)
-        return;
+        return -ENOMEM;
     int r = open_hub(rpc, KT_ROLE_CLIENT, DETACH_MS, why, sizeof(why));
     if (r == 0) {
         while ((r = detach_once(v, rpc)) == KT_E_BUSY &&
@@ -231,6 +233,7 @@ void hub_detach(struct volume *v)
         nbdkit_debug("kenter: volume %s was not detached: %s", v->name,
                      kt_strerror(r));
     free(rpc);
+    return r;
 }
 
 static int each_of(const json_t *reply,

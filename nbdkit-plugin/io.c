@@ -129,6 +129,14 @@ static void perform(struct volume *v, const struct engine_action *a)
                      " lost unflushed writes; they are sent again",
                      v->name, a->chain);
         break;
+    case ENGINE_ACT_SETTLED:
+        v->save_due = v->settled != NULL;
+        v->need_kick = true;
+        break;
+    case ENGINE_ACT_LOST: /* before the first request */
+        v->dead = true;
+        v->lost_chain = a->chain;
+        break;
     case ENGINE_ACT_FENCED:
         v->dead = true;
         nbdkit_error("volume %s is attached elsewhere or was removed; every "
@@ -447,6 +455,7 @@ void *io_main(void *volume)
         timers(v, now);
         if (leaving(v, now))
             break;
+        handover_keep(v, now);
         gather(v, &s);
         int ms = patience(v, now);
         pthread_mutex_unlock(&v->lock);
@@ -455,9 +464,10 @@ void *io_main(void *volume)
             turn(v, &s);
         pthread_mutex_lock(&v->lock);
     }
+    bool clean = v->left && v->last.err == 0;
     pthread_mutex_unlock(&v->lock);
-    if (!v->dead)
-        hub_detach(v);
+    if (!v->dead && hub_detach(v) == 0 && clean)
+        handover_end(v);
     volume_left(v);
     return NULL;
 }

@@ -4,11 +4,13 @@
 
 plugin_LTLIBRARIES += nbdkit-kenter-plugin.la
 nbdkit_kenter_plugin_la_SOURCES = \
+	%D%/handover.c \
 	%D%/hub.c \
 	%D%/io.c \
 	%D%/link.c \
 	%D%/link.h \
 	%D%/plugin.c \
+	%D%/state.c \
 	%D%/volume.c \
 	%D%/volume.h
 nbdkit_kenter_plugin_la_CPPFLAGS = $(AM_CPPFLAGS) $(NBDKIT_CFLAGS) \

@@ -22,9 +22,26 @@
 
 #define STATS_MAX 64u /* questions for the extents of one request */
 
-struct options options = {.wait_s = 15};
+struct options options = {.wait_s = 15, .state_fd = -1};
 
 /* ---- configuration ---- */
+
+static int config_bool(const char *key, const char *value)
+{
+    int r = nbdkit_parse_bool(value);
+    if (r >= 0 && strcmp(key, "steal") == 0)
+        options.steal = r;
+    else if (r >= 0)
+        options.accept_loss = r;
+    return r < 0 ? -1 : 0;
+}
+
+static int config_path(char **path, const char *value)
+{
+    free(*path);
+    *path = nbdkit_absolute_path(value);
+    return *path ? 0 : -1;
+}
 
 static int config(const char *key, const char *value)
 {
@@ -40,16 +57,12 @@ static int config(const char *key, const char *value)
         options.volume = strdup(value);
         return options.volume ? 0 : -1;
     }
-    if (strcmp(key, "context") == 0) {
-        free(options.context);
-        options.context = nbdkit_absolute_path(value);
-        return options.context ? 0 : -1;
-    }
-    if (strcmp(key, "steal") == 0) {
-        int r = nbdkit_parse_bool(value);
-        options.steal = r == 1;
-        return r < 0 ? -1 : 0;
-    }
+    if (strcmp(key, "context") == 0)
+        return config_path(&options.context, value);
+    if (strcmp(key, "state") == 0)
+        return config_path(&options.state, value);
+    if (strcmp(key, "steal") == 0 || strcmp(key, "accept-loss") == 0)
+        return config_bool(key, value);
     if (strcmp(key, "wait") == 0) {
         if (nbdkit_parse_unsigned("wait", value, &options.wait_s) < 0)
             return -1;
@@ -68,6 +81,7 @@ static int config(const char *key, const char *value)
             nbdkit_error("client-id=%s is not 32 hexadecimal digits", value);
             return -1;
         }
+        options.client_given = true;
         return 0;
     }
     if (strcmp(key, "retain") == 0) {
@@ -88,6 +102,14 @@ static int config(const char *key, const char *value)
 static int config_complete(void)
 {
     char why[WHY_BYTES];
+    if (options.state && !options.volume) {
+        nbdkit_error("state= is of one volume: it needs volume=");
+        return -1;
+    }
+    if (options.accept_loss && !options.state) {
+        nbdkit_error("accept-loss= is about what state= knows, and needs it");
+        return -1;
+    }
     if (kt_context_load(options.context, &options.ctx, why, sizeof(why)) < 0) {
         nbdkit_error("%s", why);
         return -1;
@@ -107,6 +129,9 @@ static int config_complete(void)
     "                   /etc/kenter/context.json)\n"                           \
     "wait=SECONDS       wait for another holder to let go (default 15)\n"      \
     "steal=true         take the volume from its holder\n"                     \
+    "state=FILE         what a restarted nbdkit takes over from; its device\n" \
+    "                   goes on only if nothing was lost in between\n"         \
+    "accept-loss=true   serve even if the state file says something was\n"     \
     "client-id=HEX      32 digits: the same id attaches again at once\n"       \
     "io_timeout=SECONDS fail requests that wait longer (default 0: never)\n"   \
     "retain=SIZE        memory for copies of unflushed writes (64M)"
@@ -124,6 +149,8 @@ static void dump_plugin(void)
 static int get_ready(void)
 {
     /* Before the fork, where an error still reaches the user (C2). */
+    if (handover_prepare() < 0)
+        return -1;
     if (options.volume && !volume_get(options.volume, true))
         return -1;
     return 0;
@@ -158,6 +185,10 @@ static void unload(void)
     volumes_stop(); /* nothing is left of it after cleanup */
     free(options.volume);
     free(options.context);
+    free(options.state);
+    state_free(&options.before);
+    if (options.state_fd >= 0)
+        close(options.state_fd);
 }
 
 static int preconnect(int readonly)

@@ -46,6 +46,7 @@ static void release(struct volume *v)
     for (uint32_t i = 0; i < ENGINE_NODES_MAX; i++)
         link_free(v->links[i]);
     link_free(v->hub);
+    free(v->settled);
     if (v->mem)
         munmap(v->mem, v->mem_bytes);
     if (v->kick >= 0)
@@ -123,16 +124,25 @@ static int attach(struct volume *v, bool fork_later)
     int r = hub_attach(v, &rpc, why, sizeof(why));
     if (r < 0) {
         nbdkit_error("volume %s cannot be attached: %s", v->name, why);
+        if (r == KT_E_FENCED)
+            handover_explain(v);
         return r;
     }
-    take_hub(v, rpc);
+    if (options.before.token && options.before.n == engine_chains(&v->opts))
+        v->opts.settled = options.before.vgens;
     r = make_engine(v);
     if (r < 0)
         nbdkit_error("volume %s: %zu MiB of memory cannot be had: %s", v->name,
                      v->mem_bytes >> 20, kt_strerror(r));
+    bool made = r == 0;
+    if (made)
+        r = handover_begin(v, rpc);
+    take_hub(v, rpc);
     if (r == 0 && !fork_later)
         r = start_thread(v);
-    if (r < 0)
+    /* A volume that is not taken over stays ours: given back it would look
+     * like one that others held since. */
+    if (r < 0 && !(made && options.state))
         hub_detach(v);
     return r;
 }

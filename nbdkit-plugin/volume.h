@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* An attached volume: its engine, its I/O thread, its links.
  *
- *   hub.c     attach, detach, list: blocking talk with the hub
- *   io.c      the I/O thread: poll, timers, hub session, carrying out actions
- *   volume.c  the table of volumes; requests of nbdkit's workers
+ *   hub.c       attach, detach, list: blocking talk with the hub
+ *   io.c        the I/O thread: poll, timers, hub session, doing actions
+ *   volume.c    the table of volumes; requests of nbdkit's workers
+ *   handover.c  from a process that was killed, and to the next one
+ *   state.c     the file that does it
  */
 #ifndef KT_NBDKIT_PLUGIN_VOLUME_H
 #define KT_NBDKIT_PLUGIN_VOLUME_H
@@ -18,10 +20,33 @@
 
 #define WHY_BYTES 512
 
+/* ---- state.c: the state file (B10) ---- */
+
+/* What one server process leaves to its successor. */
+struct state {
+    char name[KT_NAME_MAX + 1];
+    struct kt_id volume, client;
+    uint64_t token;
+    uint32_t n;      /* chains; 0: there was no file */
+    uint64_t *vgens; /* settled, by segment */
+};
+
+/* The lock of path: an fd to keep, or < 0 with a sentence. */
+int state_lock(const char *path, unsigned wait_s, char *ret_why, size_t size);
+/* 1 and *ret (to be freed), 0 when there is no file, < 0 with a sentence. */
+int state_load(const char *path, struct state *ret, char *ret_why, size_t size);
+int state_save(const char *path, const struct state *s);
+int state_remove(const char *path);
+void state_free(struct state *s);
+
 /* What the command line says; fixed once configured. */
 struct options {
-    char *volume;  /* NULL: by export name */
-    char *context; /* NULL: the usual places */
+    char *volume; /* NULL: by export name */
+    char *state;  /* NULL: nothing is handed over */
+    int state_fd; /* its lock, or -1 */
+    bool accept_loss, client_given;
+    struct state before; /* of the predecessor */
+    char *context;       /* NULL: the usual places */
     bool steal;
     unsigned wait_s;
     struct kt_id client;
@@ -54,6 +79,7 @@ struct volume {
     /* fixed once attached */
     struct kt_id id;
     uint64_t size, token;
+    uint64_t *settled; /* room for what the state file says; NULL: none */
     struct engine_opts opts;
     void *mem;
     size_t mem_bytes;
@@ -68,6 +94,8 @@ struct volume {
     uint8_t enc[KT_FRAME_BYTES + KT_HEADER_BYTES_MAX];
     bool hurry;             /* tick soon */
     bool need_kick;         /* bytes stayed behind in a link */
+    bool save_due;          /* the state file is behind */
+    uint64_t lost_chain;    /* that made the engine refuse */
     bool left;              /* last is complete */
     struct engine_req last; /* the flush before leaving */
 
@@ -76,6 +104,8 @@ struct volume {
     struct link *hub;
     uint64_t tick_ms, ticked_ms, renew_ms, renewed_ms;
     uint64_t leave_ms; /* deadline of leaving; 0 = not leaving */
+    uint64_t save_ms;  /* the state file is not written before */
+    bool save_complained;
     struct kt_msg_room room;
 };
 
@@ -105,11 +135,26 @@ void volume_left(struct volume *v);
 int hub_attach(struct volume *v, struct kt_rpc **ret_rpc, char *ret_why,
                size_t size);
 /* Gives the attachment back; errors only cost the next one the lease. */
-void hub_detach(struct volume *v);
+int hub_detach(struct volume *v);
 /* Calls each(arg, name, bytes) for every volume there is. */
 int hub_list(void (*each)(void *arg, const char *name, uint64_t bytes),
              void *arg, char *ret_why, size_t size);
 void hello_fill(struct kt_msg *m, uint8_t role, uint8_t cls);
+
+/* ---- handover.c; all but prepare do nothing without state= ---- */
+
+/* Before attaching: the lock, and what the predecessor left. 0, or < 0 after
+ * nbdkit_error. */
+int handover_prepare(void);
+/* After ATTACH_OK, rpc's: takes over, or refuses. 0, or < 0 after
+ * nbdkit_error. */
+int handover_begin(struct volume *v, struct kt_rpc *rpc);
+/* The hub says that another held the volume: what that means. */
+void handover_explain(const struct volume *v);
+/* Writes the file when that is due. Lock held, and let go meanwhile. */
+void handover_keep(struct volume *v, uint64_t now);
+/* All is flushed and given back. */
+void handover_end(struct volume *v);
 
 /* ---- io.c ---- */
 
