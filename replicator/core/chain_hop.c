@@ -45,7 +45,7 @@ void chain_on_fwd(struct chain *c, const struct chain_event *ev,
     const struct kt_record *r = &m->u.rec;
     if (r->id.seq <= c->received.seq) {
         c->n_dup++;
-        c->ackc_sent = 0; /* tell again where we are */
+        c->ackc_sent = UINT64_MAX; /* tell again where we are */
         return;
     }
     if (!kt_rid_eq(r->prev, c->received) || r->id.seq != c->received.seq + 1 ||
@@ -73,7 +73,9 @@ static void resume_ok(struct chain *c, struct chain_out *out, uint64_t conn,
     m->u.resume.acked = c->acked;
     m->u.resume.durable = c->durable;
     c->pred_conn = conn;
-    c->ackc_sent = 0; /* acknowledge on the new link what we have */
+    /* Acknowledge on the new link what we have, be it nothing: the credits
+     * that went down with the old one are in it. */
+    c->ackc_sent = UINT64_MAX;
     c->n_resume++;
 }
 
