@@ -7,7 +7,7 @@ bool hub_op_in_last(const struct hub_chain *c, unsigned member)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
 
-    if (cfg->last_epoch == 0)
+    if (cfg->last_epoch == 0 || !KT_RULE(in_last))
         return true; /* never active: all placed members are alike */
     for (unsigned i = 0; i < cfg->n_last; i++) {
         if (kt_id_eq(&cfg->last[i].store, &cfg->members[member].store))
@@ -20,8 +20,7 @@ bool hub_seal_usable(const struct hub_chain *c, unsigned member)
 {
     const struct hub_sealed *s = &c->op.m[member];
 
-    return s->ok && !s->foreign && !s->left_out &&
-           (hub_op_in_last(c, member) || !KT_RULE(in_last));
+    return s->ok && !s->foreign && !s->left_out && hub_op_in_last(c, member);
 }
 
 static uint64_t last_incarnation(const struct kt_cfg *cfg,

@@ -39,11 +39,11 @@
       "bug-3 I2 noepoch")                                                      \
     X(old_epoch, "a client of an older epoch is refused",                      \
       "bug-4 I2 noepoch")                                                      \
-    X(new_epoch, "a client of a newer epoch is refused",                       \
-      "I2")                                                                    \
     X(fence, "only the holder of the token writes",                            \
       "bug-15 I18 nofence")                                                    \
     X(nak_cfg, "a refusal shows the whole newer configuration",                \
+      "B14")                                                                   \
+    X(cfg_told, "a member tells its client the new configuration",             \
       "B14")                                                                   \
     X(sealed_quiet, "a sealed member takes nothing",                           \
       "I3")                                                                    \
@@ -107,6 +107,10 @@
       "I16")                                                                   \
     X(cfg_get, "a client that is stuck asks for the configuration",            \
       "B14")                                                                   \
+    X(window_parts, "so many writes of a chain are in flight and no more",     \
+      "bug-17")                                                                \
+    X(window_wseq, "no wseq is used far ahead of what is settled",             \
+      "bug-17")                                                                \
     X(token_dies, "another token's configuration fences",                      \
       "I18 nofence")                                                           \
     X(history_fence, "another history fences, it is not replayed into",        \

@@ -35,7 +35,7 @@ static bool readable(const struct engine *e, const struct engine_chain *c)
 static bool writable(const struct engine *e, const struct engine_chain *c,
                      uint32_t bytes)
 {
-    return c->n_writes < ENGINE_CHAIN_WRITES &&
+    return (c->n_writes < ENGINE_CHAIN_WRITES || !KT_RULE(window_parts)) &&
            c->write_bytes + bytes <= ENGINE_CHAIN_BYTES && eng_head_up(e, c);
 }
 

@@ -190,7 +190,8 @@ static enum sent send_write(struct engine *e, struct engine_part *p,
     struct engine_chain *c = p->chain;
     if (!eng_head_up(e, c))
         return SENT_BLOCKED;
-    if (!p->wseq && c->next_wseq > eng_wstable(c) + KT_WSEQ_WINDOW / 2)
+    if (!p->wseq && KT_RULE(window_wseq) &&
+        c->next_wseq > eng_wstable(c) + KT_WSEQ_WINDOW / 2)
         return SENT_BLOCKED;
     struct engine_action *a = eng_send(e, out, c->slot[0], c, KT_MSG_WRITE);
     if (!a)

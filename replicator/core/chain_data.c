@@ -15,7 +15,7 @@ static int gate(const struct chain *c, uint64_t epoch)
         return KT_E_SEALED;
     if (c->phase != CHAIN_ACTIVE)
         return KT_E_NOT_SERVING;
-    if (KT_RULE(new_epoch) && epoch > c->cfg.epoch)
+    if (epoch > c->cfg.epoch)
         return KT_E_NEW_EPOCH;
     return c->role == CHAIN_MEMBER ? 0 : KT_E_NOT_SERVING;
 }

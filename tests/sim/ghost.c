@@ -251,6 +251,9 @@ struct grec *ghost_ack(struct schain *sc, const struct kt_msg *m)
               "the ack of wseq %" PRIu64 " names seq %" PRIu64
               ", which is another",
               m->u.ack.wseq, m->u.ack.id.seq);
+    SIM_CHECK(w, sc->c.n_serving >= sc->c.cfg.min_write,
+              "seq %" PRIu64 " is acknowledged by %u members (B12)", g->id.seq,
+              sc->c.n_serving);
     ack_everywhere(sc, g);
     if (m->u.ack.vgen > gc->vgen) {
         gc->vgen = m->u.ack.vgen;
@@ -274,6 +277,35 @@ void ghost_flush_ok(struct schain *sc, const struct kt_msg *m)
     SIM_CHECK(sc->n->w, sc->sc->durable >= m->u.flush.upto,
               "n%u says seq %" PRIu64 " is flushed and is durable to %" PRIu64,
               sc->n->index + 1, m->u.flush.upto, sc->sc->durable);
+}
+
+/* The target of a resync has all of it on its disk (I14). */
+void ghost_sync_ack(struct schain *sc, const struct kt_msg *m)
+{
+    SIM_CHECK(sc->n->w, sc->sc->durable >= m->u.sync.at.seq,
+              "n%u says it is in sync at seq %" PRIu64 " and is durable to "
+              "%" PRIu64 " (I14)",
+              sc->n->index + 1, m->u.sync.at.seq, sc->sc->durable);
+}
+
+/* What the hub builds on is on the disk: promises (I3), histories (B3). */
+void ghost_told_hub(struct schain *sc, const struct kt_msg *m)
+{
+    struct world *w = sc->n->w;
+    const struct store_chain *c = sc->n->disk->chains;
+    while (c && c->id != sc->c.id)
+        c = c->next;
+    uint64_t promised = c ? c->promised : 0;
+    SIM_CHECK(w, m->type != KT_MSG_SEAL_OK || promised >= m->epoch,
+              "n%u promises epoch %" PRIu64 " and has only %" PRIu64
+              " on its disk (I3)",
+              sc->n->index + 1, m->epoch, promised);
+    SIM_CHECK(w,
+              m->type != KT_MSG_EQ_OK || m->u.eq_ok.err ||
+                  sc->sc->durable >= m->u.eq_ok.applied.seq,
+              "n%u says it is equal at seq %" PRIu64 " and is durable to "
+              "%" PRIu64 " (B3)",
+              sc->n->index + 1, m->u.eq_ok.applied.seq, sc->sc->durable);
 }
 
 void ghost_flushed(struct world *w, unsigned chain, struct grec *g,

@@ -499,6 +499,12 @@ void hubnode_conn_down(struct world *w, uint64_t conn)
 
 /* ---- what others look at ---- */
 
+unsigned hubnode_phase(struct world *w, unsigned chain)
+{
+    const struct hub_chain *c = hub_chain_of(&w->hub->h, chain + 1);
+    return c ? c->op.phase : 0;
+}
+
 bool hubnode_volume_ready(struct world *w)
 {
     return w->hub->created;

@@ -10,6 +10,11 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/checker.c \
 	%D%/checker.h \
 	%D%/clientnode.c \
+	%D%/direct.c \
+	%D%/direct.h \
+	%D%/direct_rows.c \
+	%D%/direct_rules.c \
+	%D%/direct_sync.c \
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
@@ -38,6 +43,12 @@ sim_tests += %D%/test-mutants.sh %D%/test-sim-seeds.sh
 	$(lib_client_libktclient_la_SOURCES)
 %C%_sim_mutants_LDADD = lib/wire/libktwire.la lib/base/libktbase.la \
 	$(XXHASH_LIBS) $(JANSSON_LIBS)
+
+# Each rule off, and how many seeds it takes to notice.
+PHONY_TARGETS += mutants
+mutants: $(check_PROGRAMS)
+	top_builddir='$(abs_top_builddir)' \
+	    bash $(top_srcdir)/%D%/mutants.sh
 
 PHONY_TARGETS += sim
 sim: $(check_PROGRAMS)

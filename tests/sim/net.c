@@ -155,7 +155,8 @@ static void maybe_free(struct world *w, struct sconn *c)
 static bool can_receive(struct world *w, const struct sconn *c, unsigned side)
 {
     return !net_blocked(w, c->ep[1 - side], c->ep[side]) &&
-           w->procs[c->ep[side]].paused_until <= w->now;
+           w->procs[c->ep[side]].paused_until <= w->now &&
+           !(w->gates && gate_holds(w, c, side));
 }
 
 static void deliver(struct world *w, uint64_t id, uint64_t side, uint64_t retry)
@@ -214,7 +215,8 @@ static void side_down(struct world *w, uint64_t id, uint64_t side, uint64_t err)
     struct sconn *c = net_conn(w, id);
     if (!c || !c->up[side])
         return;
-    if (w->procs[c->ep[side]].paused_until > w->now) {
+    bool held = w->gates && c->first[side] && c->held[side];
+    if (held || w->procs[c->ep[side]].paused_until > w->now) {
         world_at(w, HOLD_US, side_down, id, side, err);
         return;
     }
@@ -284,8 +286,8 @@ static void attempt(struct world *w, uint64_t id, uint64_t tries, uint64_t c2)
 {
     struct sconn *c = net_conn(w, id);
     (void)c2;
-    if (!c || !c->up[0])
-        return;
+    if (!c || !c->up[0] || c->broken)
+        return; /* it ended before it began */
     unsigned from = c->ep[0], to = c->ep[1];
     const struct proc *p = &w->procs[to];
     bool silent =

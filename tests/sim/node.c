@@ -3,9 +3,11 @@
  * links to other members, the control connection, what becomes of each action
  * that is not the store's. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/base/rule.h"
 #include "tests/sim/sim.h"
 
 #define TICK_US (100u * SIM_MS)
@@ -207,7 +209,7 @@ static void tell_writer(struct snode *n, const struct kt_cfg *cfg)
                        .chain = cfg->chain,
                        .epoch = cfg->epoch,
                        .cfg = cfg};
-    for (unsigned i = 0; i < SIM_CONNS_MAX; i++) {
+    for (unsigned i = 0; i < SIM_CONNS_MAX && KT_RULE(cfg_told); i++) {
         struct sconn *c = &w->conns[i];
         unsigned peer = c->ep[0];
         if (!c->id || c->ep[1] != n->ep || peer < SIM_EP_CLIENT(0))
@@ -225,6 +227,8 @@ static void act_send(struct schain *sc, const struct chain_act *a)
         g = ghost_ack(sc, &a->msg);
     else if (a->msg.type == KT_MSG_FLUSH_OK)
         ghost_flush_ok(sc, &a->msg);
+    else if (a->msg.type == KT_MSG_SYNC_ACK)
+        ghost_sync_ack(sc, &a->msg);
     net_send(n->w, a->conn, n->ep, &a->msg, g);
 }
 
@@ -260,6 +264,7 @@ static void act(struct schain *sc, const struct chain_act *a)
         act_send_dst(sc, a);
         break;
     case CHAIN_ACT_SEND_HUB:
+        ghost_told_hub(sc, &a->msg);
         node_send_hub(n, &a->msg);
         break;
     case CHAIN_ACT_RELEASE:
@@ -337,6 +342,11 @@ static void step_once(struct schain *sc, struct chain_event *ev)
     uint64_t epoch = sc->c.have_cfg ? sc->c.cfg.epoch : 0;
     ev->now_ms = world_ms(w);
     chain_step(&sc->c, ev, out);
+    SIM_CHECK(w,
+              sc->c.received.seq - sc->c.acked <= CHAIN_INFLIGHT_MAX ||
+                  sc->c.role != CHAIN_MEMBER,
+              "n%u holds %" PRIu64 " records that are not acknowledged",
+              sc->n->index + 1, sc->c.received.seq - sc->c.acked);
     if (sc->c.phase == CHAIN_ACTIVE && sc->c.cfg.epoch > epoch)
         ghost_activated(sc);
     for (uint32_t i = 0; i < out->n; i++)

@@ -140,6 +140,8 @@ void node_hub_second(struct snode *n)
     m.u.hb.size = info.size;
     m.u.hb.used = info.used;
     m.u.hb.store_err = info.err;
+    if (n->stuck_us && n->ops)
+        m.u.hb.disk_stall_ms = (w->now - n->stuck_us) / SIM_MS;
     net_send(w, n->hub_conn, n->ep, &m, NULL);
 }
 /* ---- up and down ---- */

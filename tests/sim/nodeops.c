@@ -107,6 +107,8 @@ static void disk_turn(struct world *w, uint64_t index, uint64_t life,
     if (!w->procs[n->ep].alive || w->procs[n->ep].life != life)
         return;
     n->disk_due = false;
+    if (n->stuck_us)
+        return;
     if (!world_runs(w, n->ep)) {
         n->disk_due = true;
         world_at(w, 10 * SIM_MS, disk_turn, index, life, 0);
@@ -130,7 +132,8 @@ static void disk_turn(struct world *w, uint64_t index, uint64_t life,
 void ops_schedule(struct snode *n)
 {
     struct world *w = n->w;
-    if (n->disk_due || !n->store || (!n->ops && !store_mem_due(n->store)))
+    if (n->disk_due || n->stuck_us || !n->store ||
+        (!n->ops && !store_mem_due(n->store)))
         return;
     uint64_t us = 5 + rng_exp(&w->disk, w->p.disk_us);
     if (n->slow_until > w->now)

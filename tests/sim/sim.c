@@ -7,6 +7,7 @@
  *   sim --seeds FROM COUNT                many; stops at the first failure
  *   sim --file FILE                       the seeds listed in it
  *   sim --again FROM COUNT                each twice: the same hash?
+ *   sim --direct NAME|all|list             schedules written by hand
  *   --rules                               the rules that can be off
  *   --mutant NAME[,NAME]                  with rules off (sim-mutants)
  *   --reach                               how often rare paths were taken
@@ -25,7 +26,7 @@
 
 struct options {
     uint64_t from, count, steps, seconds;
-    const char *file;
+    const char *file, *direct;
     bool trace, keep_going, again, quiet, reach;
 };
 
@@ -58,16 +59,20 @@ static void print_params(const struct world *w)
         p->depth, p->retain, p->faults, p->fault_ms, p->run_ms);
 }
 
-static bool run_seed(const struct options *o, uint64_t seed)
+/* direct: a schedule to follow instead, or NULL. */
+static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
 {
-    struct world *w = world_new(seed);
+    struct world *w = world_make(seed, direct ? direct_params(direct) : NULL);
     w->trace = o->trace;
     w->max_steps = o->steps;
     w->st = &stats;
     w->fail = &failed;
     current = w;
     if (setjmp(failed) == 0) {
-        world_run(w);
+        if (direct)
+            direct_run(w, direct);
+        else
+            world_run(w);
         last_hash = w->hash;
         current = NULL;
         world_free(w);
@@ -122,12 +127,12 @@ static void print_stats(uint64_t bad, double seconds)
 
 static bool run_one(const struct options *o, uint64_t seed)
 {
-    if (!run_seed(o, seed))
+    if (!run_seed(o, seed, NULL))
         return false;
     if (!o->again)
         return true;
     uint64_t first = last_hash;
-    if (!run_seed(o, seed))
+    if (!run_seed(o, seed, NULL))
         return false;
     if (first != last_hash)
         fprintf(stderr, "FAILED seed %" PRIu64 ": two runs differ\n", seed);
@@ -167,10 +172,41 @@ static uint64_t run_range(const struct options *o)
     return bad;
 }
 
+/* One schedule or all, with `count` seeds each. */
+static uint64_t run_direct(const struct options *o)
+{
+    const char *name;
+    uint64_t bad = 0;
+    if (!strcmp(o->direct, "list")) {
+        direct_run(NULL, NULL);
+        exit(0);
+    }
+    bool all = !strcmp(o->direct, "all");
+    if (!all && !direct_params(o->direct)) {
+        fprintf(stderr, "sim: there is no schedule %s; see --direct list\n",
+                o->direct);
+        exit(2);
+    }
+    for (unsigned i = 0; (name = direct_name(i)) != NULL; i++) {
+        if (!all && strcmp(name, o->direct))
+            continue;
+        for (uint64_t k = 0; k < o->count; k++) {
+            if (run_seed(o, o->from + k, name))
+                continue;
+            bad++;
+            fprintf(stderr, "FAILED schedule %s\n", name);
+            if (!o->keep_going)
+                return bad;
+        }
+    }
+    return bad;
+}
+
 static void usage(void)
 {
     fprintf(stderr, "usage: sim --seed N [--trace] [--steps N] | "
                     "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
+                    "       --direct NAME|all|list [--seeds FROM COUNT]\n"
                     "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
                     "[--quiet] [--seconds N] | --rules\n");
     exit(2);
@@ -203,6 +239,8 @@ static void parse(int argc, char **argv, struct options *o)
             o->steps = number(argc, argv, ++i);
         } else if (!strcmp(a, "--seconds")) {
             o->seconds = number(argc, argv, ++i);
+        } else if (!strcmp(a, "--direct")) {
+            o->direct = ++i < argc ? argv[i] : "";
         } else if (!strcmp(a, "--mutant")) {
             rules_off(++i < argc ? argv[i] : "");
         } else if (!strcmp(a, "--rules")) {
@@ -229,9 +267,11 @@ int main(int argc, char **argv)
     parse(argc, argv, &o);
     signal(SIGABRT, on_abort);
     clock_gettime(CLOCK_MONOTONIC, &a);
-    uint64_t bad = o.file ? run_file(&o) : run_range(&o);
+    uint64_t bad = o.direct ? run_direct(&o)
+                   : o.file ? run_file(&o)
+                            : run_range(&o);
     clock_gettime(CLOCK_MONOTONIC, &b);
-    if (o.count == 1 && !o.file && !bad)
+    if (o.count == 1 && !o.file && !o.direct && !bad)
         printf("sim: seed %" PRIu64 " ran to hash %016" PRIx64 "\n", o.from,
                last_hash);
     print_stats(bad, (double)(b.tv_sec - a.tv_sec) +

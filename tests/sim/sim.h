@@ -14,6 +14,7 @@
  *   clientnode.c  the engine's shell: attach, links
  *   workload.c    requests of clients, and what became of each
  *   faults.c      what breaks, and healing
+ *   direct.c      schedules written by hand instead (direct.h)
  *   ghost.c       every record there ever was, and what must stay of it
  *   verify.c      the checks when all is over
  *   checker.c     one sector as a register */
@@ -221,6 +222,7 @@ struct snode {
     struct kt_id hub_mark;
     bool hub_up, registered, disk_due;
     uint64_t slow_until;
+    uint64_t stuck_us; /* since when its disk answers nothing; 0: it does */
     struct spush *pushes;
     struct sop *ops;
     uint64_t ticks;
@@ -269,6 +271,8 @@ bool hubnode_healthy(struct world *w);
 const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain);
 uint64_t hubnode_token(struct world *w); /* of the volume, durable */
 void hubnode_describe(struct world *w);
+/* enum hub_op_phase of a chain, as the running hub has it. */
+unsigned hubnode_phase(struct world *w, unsigned chain);
 
 /* ---- clientnode.c ---- */
 enum client_state { CL_OFF, CL_CONNECT, CL_ATTACH, CL_RUN };
@@ -322,6 +326,7 @@ struct wop {
     uint8_t kind; /* enum engine_op */
     uint8_t state;
     bool fua, flushed;
+    uint8_t byte;
     unsigned client, hot, n; /* sectors in use it covers */
     uint64_t token;
     uint64_t s, f; /* stamps */
@@ -335,6 +340,13 @@ struct wop {
 };
 #define WID_ZERO ((uint64_t)1 << 62) /* ids of ZERO and TRIM */
 void work_start(struct sclient *c);
+/* A write of a byte again and again: to a sector that is not in use, and must
+ * not be read, or between the stamps of one that is. */
+struct wop *work_bytes(struct sclient *c, uint64_t off, uint32_t len,
+                       uint8_t byte);
+/* One operation on n sectors from hot on, now. */
+struct wop *work_one(struct sclient *c, uint8_t kind, unsigned hot, unsigned n,
+                     bool fua);
 void work_done(struct sclient *c, struct engine_req *r);
 void work_client_gone(struct sclient *c);
 /* The ids a ZERO or TRIM message of this client stands for, by sector. */
@@ -356,6 +368,7 @@ struct trace_entry {
     const char *what;
     uint64_t a, b, c;
 };
+struct gate;
 struct world {
     uint64_t seed, step, now, seq, stamp;
     uint64_t max_steps;
@@ -387,6 +400,8 @@ struct world {
     uint64_t newest_token;            /* granted */
     bool closing;                     /* no new operations */
     bool healed;
+    bool directed; /* no faults and operations but those asked for */
+    struct gate *gates;
     uint64_t volume_bytes, segment_bytes;
     struct kt_id volume, cluster, history;
     struct chain_out chain_out;
@@ -399,8 +414,16 @@ void world_at(struct world *w, uint64_t delay_us, sim_fn *fn, uint64_t a,
 /* False, and called again later, while the process is stopped. */
 bool world_runs(struct world *w, unsigned ep);
 struct world *world_new(uint64_t seed);
+/* With parameters of the caller's instead of the seed's. */
+struct world *world_make(uint64_t seed, const struct sim_params *fixed);
 void world_free(struct world *w);
 void world_run(struct world *w);
+/* Its pieces: until a volume is there; one event; events until t; from the
+ * healing on to the verdict. */
+void world_begin(struct world *w);
+void world_turn(struct world *w);
+void world_until(struct world *w, uint64_t t);
+void world_end(struct world *w);
 void ep_conn_up(struct world *w, unsigned ep, struct sconn *c);
 void ep_msg(struct world *w, unsigned ep, struct sconn *c,
             const struct smsg *m);
@@ -431,12 +454,22 @@ struct grec *ghost_find(struct world *w, unsigned chain, struct kt_rid id);
 struct grec *ghost_back(struct grec *from, uint64_t seq);
 struct grec *ghost_ack(struct schain *sc, const struct kt_msg *m);
 void ghost_flush_ok(struct schain *sc, const struct kt_msg *m);
+void ghost_sync_ack(struct schain *sc, const struct kt_msg *m);
+void ghost_told_hub(struct schain *sc, const struct kt_msg *m);
 void ghost_activated(struct schain *sc);
 void ghost_committed(struct world *w, const struct kt_cfg *cfg);
 void ghost_flushed(struct world *w, unsigned chain, struct grec *g,
                    uint64_t vgen);
 /* What a member is about to answer to a READ. */
 struct grec *ghost_read(struct schain *sc, const struct store_read *r);
+
+/* ---- direct.c ---- */
+/* This message shall wait, and all behind it on its connection. */
+bool gate_holds(struct world *w, const struct sconn *c, unsigned side);
+/* Runs the schedule of that name; false: there is none. NULL: lists them. */
+bool direct_run(struct world *w, const char *name);
+const char *direct_name(unsigned i); /* NULL: no more */
+const struct sim_params *direct_params(const char *name);
 
 /* ---- rules.c ---- */
 /* Switches off the rules of a list with commas. Exits when it cannot. */

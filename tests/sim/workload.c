@@ -102,7 +102,7 @@ static bool is_zero(const struct wop *o)
     return o->kind == ENGINE_ZERO || o->kind == ENGINE_TRIM;
 }
 
-static void fill(struct world *w, struct wop *o)
+static void pick_place(struct world *w, struct wop *o)
 {
     struct engine_req *r = o->req;
     unsigned group = rng_chance(&w->work, 500)
@@ -111,8 +111,6 @@ static void fill(struct world *w, struct wop *o)
     unsigned first = (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS);
     o->n = 1 + (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS - first);
     o->hot = group * SIM_GROUP_SECTORS + first;
-    r->op = o->kind;
-    r->flags = o->fua ? ENGINE_F_FUA : 0;
     r->off = hot_sector(w, o->hot) * KT_SECTOR_BYTES;
     r->len = (uint64_t)o->n * KT_SECTOR_BYTES;
     if (o->kind == ENGINE_ZERO && rng_chance(&w->work, 300))
@@ -125,28 +123,27 @@ static void fill(struct world *w, struct wop *o)
     }
     if (o->kind == ENGINE_FLUSH)
         o->n = 0;
+}
+
+static void fill(struct world *w, struct wop *o)
+{
+    struct engine_req *r = o->req;
+    r->op = o->kind;
+    r->flags |= o->fua ? ENGINE_F_FUA : 0;
+    if (o->kind != ENGINE_READ && o->kind != ENGINE_FLUSH)
+        o->id = (uint64_t)(r->tag + 1) | (is_zero(o) ? WID_ZERO : 0);
     if (o->kind != ENGINE_READ && o->kind != ENGINE_WRITE)
         return;
     r->buf = o->buf = malloc(r->len);
     assert(o->buf);
+    memset(o->buf, o->byte, r->len);
     for (unsigned i = 0; i < o->n && o->kind == ENGINE_WRITE; i++)
         stamp(w, o->buf + i * KT_SECTOR_BYTES, o->hot + i, o->id);
 }
 
-static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
+static void submit(struct sclient *c, struct wop *o)
 {
-    struct sclient *c = &w->clients[index];
-    (void)x;
-    if (!w->procs[c->ep].alive || w->procs[c->ep].life != life || w->closing ||
-        c->fenced)
-        return;
-    world_at(w, 1 + rng_exp(&w->work, w->p.think_us), issue, index, life, 0);
-    if (!world_runs(w, c->ep) || !c->engine || c->in_flight >= w->p.depth)
-        return;
-    struct wop *o = op_new(c);
-    pick_kind(w, o);
-    if (o->kind != ENGINE_READ && o->kind != ENGINE_FLUSH)
-        o->id = w->n_ops | (is_zero(o) ? WID_ZERO : 0);
+    struct world *w = c->w;
     fill(w, o);
     if (o->kind == ENGINE_FLUSH) {
         memcpy(o->flush_at, c->acked, sizeof(o->flush_at));
@@ -161,9 +158,52 @@ static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
     client_submit(c, o->req);
 }
 
+struct wop *work_one(struct sclient *c, uint8_t kind, unsigned hot, unsigned n,
+                     bool fua)
+{
+    struct wop *o = op_new(c);
+    o->kind = kind;
+    o->hot = hot;
+    o->n = n;
+    o->fua = fua;
+    o->req->off = hot_sector(c->w, hot) * KT_SECTOR_BYTES;
+    o->req->len = (uint64_t)n * KT_SECTOR_BYTES;
+    submit(c, o);
+    return o;
+}
+
+struct wop *work_bytes(struct sclient *c, uint64_t off, uint32_t len,
+                       uint8_t byte)
+{
+    struct wop *o = op_new(c);
+    o->kind = ENGINE_WRITE;
+    o->req->off = off;
+    o->req->len = len;
+    o->byte = byte;
+    submit(c, o);
+    return o;
+}
+
+static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
+{
+    struct sclient *c = &w->clients[index];
+    (void)x;
+    if (!w->procs[c->ep].alive || w->procs[c->ep].life != life || w->closing ||
+        c->fenced)
+        return;
+    world_at(w, 1 + rng_exp(&w->work, w->p.think_us), issue, index, life, 0);
+    if (!world_runs(w, c->ep) || !c->engine || c->in_flight >= w->p.depth)
+        return;
+    struct wop *o = op_new(c);
+    pick_kind(w, o);
+    pick_place(w, o);
+    submit(c, o);
+}
+
 void work_start(struct sclient *c)
 {
-    world_at(c->w, 1, issue, c->index, c->w->procs[c->ep].life, 0);
+    if (!c->w->directed)
+        world_at(c->w, 1, issue, c->index, c->w->procs[c->ep].life, 0);
 }
 
 /* ---- how they end ---- */

@@ -241,7 +241,7 @@ static void make_id(struct rng *r, struct kt_id *ret_id)
     }
 }
 
-struct world *world_new(uint64_t seed)
+struct world *world_make(uint64_t seed, const struct sim_params *fixed)
 {
     struct world *w = calloc(1, sizeof(*w));
     assert(w);
@@ -255,6 +255,8 @@ struct world *world_new(uint64_t seed)
     make_id(&r, &w->cluster);
     make_id(&r, &w->history);
     draw_params(w);
+    if (fixed)
+        w->p = *fixed;
     w->segment_bytes = (uint64_t)w->p.extents * KT_EXTENT_BYTES;
     w->volume_bytes = w->segment_bytes * w->p.chains;
     ghost_init(w);
@@ -264,6 +266,11 @@ struct world *world_new(uint64_t seed)
     for (unsigned i = 0; i < SIM_CLIENTS; i++)
         client_init(w, i);
     return w;
+}
+
+struct world *world_new(uint64_t seed)
+{
+    return world_make(seed, NULL);
 }
 
 void world_free(struct world *w)
@@ -280,7 +287,7 @@ void world_free(struct world *w)
     free(w);
 }
 
-static void turn(struct world *w)
+void world_turn(struct world *w)
 {
     struct sim_event e = next_event(w);
     assert(e.t >= w->now);
@@ -289,20 +296,20 @@ static void turn(struct world *w)
     SIM_CHECK(w, !w->max_steps || w->step < w->max_steps, "stopped by --steps");
 }
 
-static void run_until(struct world *w, uint64_t t)
+void world_until(struct world *w, uint64_t t)
 {
     while (w->n_heap && w->heap[0].t <= t)
-        turn(w);
+        world_turn(w);
     w->now = t;
 }
 
-static void start_all(struct world *w)
+void world_begin(struct world *w)
 {
     hubnode_start(w);
     for (unsigned i = 0; i < w->p.nodes; i++)
         node_start(&w->nodes[i]);
     while (!hubnode_volume_ready(w)) {
-        turn(w);
+        world_turn(w);
         SIM_CHECK(w, w->now < LIVENESS_US, "the volume was not made in 60 s");
     }
     client_start(&w->clients[0], false);
@@ -322,8 +329,8 @@ static void wait_for_the_end(struct world *w)
     uint64_t until = w->now + LIVENESS_US;
     do {
         while (!at_rest(w) && w->now < until)
-            turn(w);
-        run_until(w, w->now + REST_US);
+            world_turn(w);
+        world_until(w, w->now + REST_US);
     } while (!at_rest(w) && w->now < until);
     if (at_rest(w))
         return;
@@ -334,13 +341,10 @@ static void wait_for_the_end(struct world *w)
                 "healed");
 }
 
-void world_run(struct world *w)
+void world_end(struct world *w)
 {
-    start_all(w);
-    faults_start(w);
-    run_until(w, w->now + w->p.run_ms * SIM_MS);
     faults_heal(w);
-    run_until(w, w->now + AFTER_US);
+    world_until(w, w->now + AFTER_US);
     w->closing = true;
     for (unsigned i = 0; i < SIM_CLIENTS; i++)
         client_close(&w->clients[i]);
@@ -351,4 +355,12 @@ void world_run(struct world *w)
         client_note(&w->clients[i]);
     w->st->virtual_ms += w->now / SIM_MS;
     w->st->steps += w->step;
+}
+
+void world_run(struct world *w)
+{
+    world_begin(w);
+    faults_start(w);
+    world_until(w, w->now + w->p.run_ms * SIM_MS);
+    world_end(w);
 }
