@@ -18,6 +18,8 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
+	%D%/jobs.c \
+	%D%/jobs.h \
 	%D%/mutant.c \
 	%D%/net.c \
 	%D%/node.c \
@@ -53,3 +55,9 @@ mutants: $(check_PROGRAMS)
 PHONY_TARGETS += sim
 sim: $(check_PROGRAMS)
 	$(top_builddir)/%D%/sim $(if $(SEED),--seed $(SEED))
+
+PHONY_TARGETS += sim-campaign
+sim-campaign: $(check_PROGRAMS)
+	@top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
+	    SEEDS='$(SEEDS)' FROM='$(FROM)' JOBS='$(JOBS)' \
+	    LIMIT_S='$(LIMIT_S)' bash $(top_srcdir)/%D%/campaign.sh

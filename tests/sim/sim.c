@@ -5,7 +5,13 @@
  *
  *   sim --seed N [--trace] [--steps N]    one run
  *   sim --seeds FROM COUNT                many; stops at the first failure
- *   sim --file FILE                       the seeds listed in it
+ *   sim --file FILE                       the seeds listed in it, a line each:
+ *                                         long N, or just N
+ *   --long                                longer runs, fewer of them in an hour
+ *   --jobs N                              in N processes
+ *   --campaign                            fails, too, when the runs were too
+ *                                         small; ends with what goes into
+ *                                         tests/ledger.tsv
  *   sim --again FROM COUNT                each twice: the same hash?
  *   sim --direct NAME|all|list             schedules written by hand
  *   --rules                               the rules that can be off
@@ -15,6 +21,7 @@
  *   --seconds N                           stop after so long
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,17 +29,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/sim/jobs.h"
 #include "tests/sim/sim.h"
 
 struct options {
     uint64_t from, count, steps, seconds;
+    unsigned jobs;
+    bool brief, campaign;
     const char *file, *direct;
     bool trace, keep_going, again, quiet, reach;
 };
 
 static struct world *current;
 static jmp_buf failed;
-static struct sim_stats stats;
+static struct job *me; /* what this process did */
 static uint64_t last_hash;
 
 /* An assertion of the code under test failed: that is a result, too. */
@@ -62,10 +72,12 @@ static void print_params(const struct world *w)
 /* direct: a schedule to follow instead, or NULL. */
 static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
 {
-    struct world *w = world_make(seed, direct ? direct_params(direct) : NULL);
+    struct world *w =
+        world_make(seed, o->brief, direct ? direct_params(direct) : NULL);
     w->trace = o->trace;
     w->max_steps = o->steps;
-    w->st = &stats;
+    me->seed = seed;
+    w->st = &me->stats;
     w->fail = &failed;
     current = w;
     if (setjmp(failed) == 0) {
@@ -75,8 +87,9 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
             world_run(w);
         last_hash = w->hash;
         current = NULL;
+        me->steps_min = kt_min_u64(me->steps_min, w->step);
         world_free(w);
-        stats.seeds++;
+        me->stats.seeds++;
         return true;
     }
     current = NULL;
@@ -94,12 +107,12 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
     return false;
 }
 
-static void print_stats(uint64_t bad, double seconds)
+static void print_stats(double seconds)
 {
-    const struct sim_stats *s = &stats;
+    const struct sim_stats *s = &me->stats;
     printf("sim: %" PRIu64 " seeds ok, %" PRIu64 " failed, %.1f s, %" PRIu64
            " virtual s, %" PRIu64 " events, %" PRIu64 " messages\n",
-           s->seeds, bad, seconds, s->virtual_ms / 1000, s->steps, s->msgs);
+           s->seeds, me->bad, seconds, s->virtual_ms / 1000, s->steps, s->msgs);
     printf(
         "sim: %" PRIu64 " operations: %" PRIu64 " writes acknowledged (%" PRIu64
         " zeros), %" PRIu64 " reads, %" PRIu64 " flushes, %" PRIu64
@@ -139,44 +152,46 @@ static bool run_one(const struct options *o, uint64_t seed)
     return first == last_hash;
 }
 
-static uint64_t run_file(const struct options *o)
+static void run_file(struct options *o)
 {
     FILE *f = fopen(o->file, "r");
-    uint64_t seed, bad = 0;
+    uint64_t seed;
     char line[200];
     if (!f) {
         perror(o->file);
         exit(2);
     }
     while (fgets(line, sizeof(line), f)) {
-        if (line[0] != '#' && sscanf(line, "%" SCNu64, &seed) == 1)
-            bad += !run_one(o, seed);
+        const char *at = line;
+        o->brief = strncmp(line, "long ", 5) != 0;
+        at += o->brief ? 0 : 5;
+        if (sscanf(at, "%" SCNu64, &seed) == 1)
+            me->bad += !run_one(o, seed);
     }
     fclose(f);
-    return bad;
 }
 
-static uint64_t run_range(const struct options *o)
+/* Every jobs-th seed of the range. */
+static void run_range(void *arg, struct job *job, unsigned index)
 {
-    uint64_t bad = 0;
+    const struct options *o = arg;
     time_t begun = time(NULL);
-    for (uint64_t i = 0; i < o->count; i++) {
+    me = job;
+    for (uint64_t i = index; i < o->count && !jobs_stopped(); i += o->jobs) {
         if (o->seconds && (uint64_t)(time(NULL) - begun) >= o->seconds)
             break;
         if (run_one(o, o->from + i))
             continue;
-        bad++;
+        me->bad++;
         if (!o->keep_going)
-            break;
+            jobs_stop();
     }
-    return bad;
 }
 
 /* One schedule or all, with `count` seeds each. */
-static uint64_t run_direct(const struct options *o)
+static void run_direct(const struct options *o)
 {
     const char *name;
-    uint64_t bad = 0;
     if (!strcmp(o->direct, "list")) {
         direct_run(NULL, NULL);
         exit(0);
@@ -193,13 +208,12 @@ static uint64_t run_direct(const struct options *o)
         for (uint64_t k = 0; k < o->count; k++) {
             if (run_seed(o, o->from + k, name))
                 continue;
-            bad++;
+            me->bad++;
             fprintf(stderr, "FAILED schedule %s\n", name);
             if (!o->keep_going)
-                return bad;
+                return;
         }
     }
-    return bad;
 }
 
 static void usage(void)
@@ -208,7 +222,8 @@ static void usage(void)
                     "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
                     "       --direct NAME|all|list [--seeds FROM COUNT]\n"
                     "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
-                    "[--quiet] [--seconds N] | --rules\n");
+                    "[--quiet] [--seconds N] | --rules\n"
+                    "       [--long] [--jobs N] [--campaign]\n");
     exit(2);
 }
 
@@ -250,6 +265,12 @@ static void parse(int argc, char **argv, struct options *o)
             o->reach = true;
         } else if (!strcmp(a, "--trace")) {
             o->trace = true;
+        } else if (!strcmp(a, "--long")) {
+            o->brief = false;
+        } else if (!strcmp(a, "--jobs")) {
+            o->jobs = (unsigned)number(argc, argv, ++i);
+        } else if (!strcmp(a, "--campaign")) {
+            o->campaign = true;
         } else if (!strcmp(a, "--keep-going")) {
             o->keep_going = true;
         } else if (!strcmp(a, "--quiet")) {
@@ -262,21 +283,33 @@ static void parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.from = 1, .count = 1};
+    struct options o = {.from = 1, .count = 1, .jobs = 1, .brief = true};
     struct timespec a, b;
     parse(argc, argv, &o);
+    if (o.jobs < 1 || o.jobs > JOBS_MAX)
+        usage();
+    /* An engine takes megabytes and touches little of them: fresh pages cost
+     * less than clearing old ones. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     signal(SIGABRT, on_abort);
     clock_gettime(CLOCK_MONOTONIC, &a);
-    uint64_t bad = o.direct ? run_direct(&o)
-                   : o.file ? run_file(&o)
-                            : run_range(&o);
+    me = jobs_open();
+    if (o.direct)
+        run_direct(&o);
+    else if (o.file)
+        run_file(&o);
+    else
+        jobs_run(o.jobs, run_range, &o);
+    me = jobs_sum();
     clock_gettime(CLOCK_MONOTONIC, &b);
-    if (o.count == 1 && !o.file && !o.direct && !bad)
+    if (o.count == 1 && !o.file && !o.direct && !me->bad)
         printf("sim: seed %" PRIu64 " ran to hash %016" PRIx64 "\n", o.from,
                last_hash);
-    print_stats(bad, (double)(b.tv_sec - a.tv_sec) +
-                         (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+    print_stats((double)(b.tv_sec - a.tv_sec) +
+                (double)(b.tv_nsec - a.tv_nsec) / 1e9);
     if (o.reach)
         reach_print();
-    return bad ? 1 : 0;
+    if (o.campaign)
+        me->bad += !campaign_print(me, o.from);
+    return me->bad ? 1 : 0;
 }

@@ -43,6 +43,7 @@
 #define SIM_CONNS_MAX 256u
 #define SIM_TOKENS_MAX 256u
 #define SIM_MS 1000u
+#define SIM_STEPS_MIN 2000u /* of a short run */
 
 struct world;
 
@@ -92,6 +93,8 @@ struct sim_params {
     unsigned faults;
     uint64_t fault_ms;                   /* mean time between faults */
     uint64_t run_ms;                     /* until everything is healed */
+    uint64_t after_ms;                   /* of work after that */
+    uint64_t min_steps;                  /* run_ms is longer if need be */
     unsigned reads, flushes, fua, zeros; /* weights, per mille */
 };
 
@@ -413,9 +416,10 @@ void world_at(struct world *w, uint64_t delay_us, sim_fn *fn, uint64_t a,
               uint64_t b, uint64_t c);
 /* False, and called again later, while the process is stopped. */
 bool world_runs(struct world *w, unsigned ep);
-struct world *world_new(uint64_t seed);
 /* With parameters of the caller's instead of the seed's. */
-struct world *world_make(uint64_t seed, const struct sim_params *fixed);
+/* brief: a short run; fixed: these parameters instead of drawn ones. */
+struct world *world_make(uint64_t seed, bool brief,
+                         const struct sim_params *fixed);
 void world_free(struct world *w);
 void world_run(struct world *w);
 /* Its pieces: until a volume is there; one event; events until t; from the
