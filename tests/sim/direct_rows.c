@@ -90,6 +90,25 @@ static void all_restarted(struct world *w)
     SIM_CHECK(w, d_cfg(w)->vgen == vgen, "a new vgen");
 }
 
+/* It comes back with a prefix of its log and is served the rest. */
+static void one_power(struct world *w)
+{
+    unsigned m = d_at(w, 1);
+    for (unsigned i = 0; i < 4; i++)
+        d_write(w, 0, i);
+    d_flush(w, 0);
+    for (unsigned i = 0; i < 4; i++)
+        d_write(w, 0, 4 + i);
+    d_power_bare(w, m);
+    uint64_t vgen = d_cfg(w)->vgen;
+    d_write(w, 0, 0);
+    SIM_CHECK(w, !d_serves(w, m), "one without power serves");
+    d_up(w, m);
+    d_until(w, d_healthy, "full strength");
+    verify_quiet(w);
+    SIM_CHECK(w, d_cfg(w)->vgen == vgen, "a new vgen");
+}
+
 static void bare_all(struct world *w)
 {
     for (unsigned i = 0; i < 3; i++)
@@ -443,19 +462,22 @@ const struct direct direct_rows[] = {
     {"f04-restart-in-grace", NULL,
      "a restart copies nothing",
      restart_in_grace, {0}, NULL},
-    {"f06-all-restarted", NULL,
+    {"f06-all-killed", NULL,
      "all processes at once: no loss, no vgen",
      all_restarted, {0}, NULL},
-    {"f08-power-all", "replay keep_zero",
+    {"f07-one-power", NULL,
+     "one loses power: a prefix stays, the rest comes",
+     one_power, {0}, NULL},
+    {"f08-all-power", "replay keep_zero",
      "the client gives it again",
      power_all, {0}, NULL},
-    {"f09-power-all-client", "flush_covers",
+    {"f09-all-power-and-client", "flush_covers",
      "all that was flushed is there",
      power_all_and_client, {0}, NULL},
     {"f10-stale-returns", "in_last",
      "one that missed writes stays waiting",
      stale_returns, {0}, NULL},
-    {"f11-prepare-without-end", NULL,
+    {"f11-prepare-only", NULL,
      "a PREPARE changes nothing",
      prepare_without_end, {.nodes = 2, .replicas = 2}, NULL},
     {"f12-tail-cut-off", NULL,
@@ -470,7 +492,7 @@ const struct direct direct_rows[] = {
     {"f15-prepare-alone", "prepare_kept prepare_first",
      "a PREPARE whose cause is gone",
      prepare_alone, {0}, NULL},
-    {"f15-hub-in-each-phase", NULL,
+    {"f15-hub-dies", NULL,
      "the next hub carries on",
      hub_in_each_phase, {.disk_us = 2000}, NULL},
     {"f17-resets", NULL,
@@ -479,13 +501,13 @@ const struct direct direct_rows[] = {
     {"f17-credits-lost", NULL,
      "credits are told again after RESUME",
      credits_lost, {0}, lose_credits},
-    {"f18-gap", "prev",
+    {"f18-lost-record", "prev",
      "a record that is missing is asked for",
      gap, {0}, NULL},
     {"f19-late-duplicate", "wstable dedup",
      "a late WRITE is not executed",
      late_duplicate, {0}, NULL},
-    {"f20-bad-sync", "eio",
+    {"f20-eio", "eio",
      "a store that failed is out",
      bad_sync, {0}, NULL},
     {"f21-rot", "sum_checked",

@@ -169,10 +169,10 @@ static void filter_travels(struct world *w)
 
 /* clang-format off */
 const struct direct direct_sync[] = {
-    {"f26-one-dies", "skip_partial,row_sum",
+    {"f26-resync-dies", "skip_partial,row_sum",
      "target or source dies at each point of a resync",
      one_dies, {.disk_us = 500}, NULL},
-    {"f27-written-meanwhile", "feed_copying",
+    {"f27-write-while-copied", "feed_copying",
      "writes at each point of a resync",
      written_meanwhile, {.disk_us = 500}, NULL},
     {"f27-written-in-between", "touched",
