@@ -23,7 +23,8 @@ struct direct {
     struct sim_params p;             /* what is 0 is taken from the defaults */
     void (*before)(struct world *w); /* anything starts; or NULL */
 };
-extern const struct direct direct_rows[], direct_rules[], direct_sync[];
+extern const struct direct direct_rows[], direct_old[], direct_rules[],
+    direct_sync[];
 
 /* A gate holds the nth message of a type from one to another, and whatever
  * comes behind it on the same connection, until it is opened. */

@@ -423,31 +423,6 @@ static void client_again(struct world *w)
     d_write(w, 0, 0);
 }
 
-/* The machine of a member goes back to an older state of its disk and says
- * that it is the same; the other that is left lost power and has no
- * continuity, but all the records. */
-static void reverted(struct world *w)
-{
-    unsigned a = d_at(w, 0), b = d_at(w, 1), c = d_at(w, 2);
-    for (unsigned i = 0; i < 4; i++)
-        d_write(w, 0, i);
-    d_flush(w, 0);
-    for (unsigned i = 0; i < 4; i++)
-        d_write(w, 0, i);
-    d_kill(w, c);
-    d_kill(w, a);
-    node_lose(&w->nodes[a]); /* older, and the same boot id */
-    struct store_mem_disk *d = w->nodes[b].disk;
-    mem_disk_harden(d, UINT64_MAX - 1); /* it was lucky */
-    d_power(w, b);
-    d_up(w, a);
-    d_up(w, b);
-    struct wop *r = d_start(w, 0, ENGINE_READ, 0);
-    d_run(w, 45000);
-    d_done(w, r);
-    d_up(w, c);
-}
-
 /* clang-format off */
 const struct direct direct_rows[] = {
     {"f01-head-killed", NULL,
@@ -519,8 +494,5 @@ const struct direct direct_rows[] = {
     {"f33-client-again", NULL,
      "a client that died comes again",
      client_again, {0}, NULL},
-    {"f36-reverted", "cont_acked",
-     "an older disk has no continuity",
-     reverted, {0}, NULL},
     {0}};
 /* clang-format on */

@@ -310,12 +310,10 @@ static void step(struct world *w, struct hub_event *ev)
 
 /* ---- old copies of the database ---- */
 
-static void copy_rows(struct world *w)
+void hubnode_keep_copy(struct world *w)
 {
     struct shub *s = w->hub;
     struct copy *c = &s->copies[s->n_copies % COPIES];
-    if (!s->created || w->now - s->copy_us < COPY_US)
-        return;
     s->copy_us = w->now;
     s->n_copies++;
     c->cluster = s->cluster;
@@ -324,6 +322,13 @@ static void copy_rows(struct world *w)
     c->n_chain_rows = s->n_chain_rows;
     memcpy(c->node_rows, s->node_rows, sizeof(c->node_rows));
     memcpy(c->chain_rows, s->chain_rows, sizeof(c->chain_rows));
+}
+
+static void copy_rows(struct world *w)
+{
+    struct shub *s = w->hub;
+    if (s->created && !w->directed && w->now - s->copy_us >= COPY_US)
+        hubnode_keep_copy(w);
 }
 
 void hubnode_restore_old(struct world *w)

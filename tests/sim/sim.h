@@ -268,6 +268,7 @@ void hubnode_msg(struct world *w, struct sconn *c, const struct smsg *m);
 void hubnode_conn_down(struct world *w, uint64_t conn);
 /* It is killed, and its rows are those of some time ago. */
 void hubnode_restore_old(struct world *w);
+void hubnode_keep_copy(struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */
 bool hubnode_healthy(struct world *w);
