@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Rare paths (lib/base/rule.h) are taken by random seeds, or by schedules.
+set -eu
+sim=${top_builddir:?}/tests/sim/sim-mutants
+
+test "${KT_SANITIZERS:-no}" = no || {
+    echo "skipped: the build without sanitizers counts"
+    exit 77
+}
+# No seed and no schedule has led there so far.
+not_here='eq_refused eq_gap seal_refused feed_again fenced_by_nak quarantined'
+lacking=$({
+    "$sim" --seeds 1 800 --keep-going --quiet --reach
+    "$sim" --direct all --reach
+} | awk -F '\t' -v not="$not_here" '
+    BEGIN { split(not, a, " "); for (i in a) skip[a[i]] = 1 }
+    $1 == "reach" { n[$2] += $3 }
+    END { for (p in n) if (!n[p] && !(p in skip)) print p }')
+test -z "$lacking" || {
+    echo "FAILED: nobody went along: $lacking"
+    exit 1
+}
+echo "ok: every rare path but $not_here"
