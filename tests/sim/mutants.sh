@@ -95,7 +95,7 @@ one() { # rule, from
         fi
     done
     row "$rule" "$from" NOBODY "$n" ""
-    test "$rule" = history_fence
+    return 1
 }
 
 bad=0 all=0
@@ -103,6 +103,12 @@ row rule from "noticed by" seeds violation
 while IFS=$'\t' read -r rule from _; do
     test "$rule" != self_check || continue
     all=$((all + 1))
+    # A force-promotion, which this simulator has not: tests of the engine.
+    if test "$rule" = history_fence; then
+        row "$rule" "$from" "(no force-promote)" - ""
+        all=$((all - 1))
+        continue
+    fi
     one "$rule" "$from" || bad=$((bad + 1))
 done < <("$sim" --rules)
 echo "$all rules, $((all - bad)) of them noticed when off"
