@@ -138,7 +138,7 @@ void chain_on_nak(struct chain *c, const struct chain_event *ev,
     } else if (active_member(c, m->epoch) && chain_is_tail(c) &&
                from_member(c, ev, dst)) {
         if (m->u.nak.err == KT_E_GAP)
-            chain_src_restart(c);
+            chain_src_restart(c, out);
         else
             chain_src_fail(c, out, m->u.nak.err);
     }
@@ -187,7 +187,7 @@ void chain_on_link(struct chain *c, const struct chain_event *ev,
     }
     if (ev->cls == KT_CLASS_SYNC && dst && kt_id_eq(&dst->store, &ev->peer)) {
         c->dst_link = up;
-        chain_src_restart(c);
+        chain_src_restart(c, out);
     }
 }
 

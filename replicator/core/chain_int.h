@@ -90,7 +90,7 @@ void chain_src_msg(struct chain *c, const struct chain_event *ev,
 void chain_src_done(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out);
 void chain_src_fail(struct chain *c, struct chain_out *out, int err);
-void chain_src_restart(struct chain *c);
+void chain_src_restart(struct chain *c, struct chain_out *out);
 void chain_src_acked(struct chain *c, uint64_t upto);
 /* One record to dst, in the stream. */
 void chain_src_feed(struct chain *c, struct chain_out *out,

@@ -13,7 +13,8 @@
  *   since COPY_START, ends with exactly our content.
  * 4 Nothing queued and dst close behind: SYNC_DONE, dst syncs its log,
  *   SYNC_FIN to the hub, which seals and equalizes the rest.
- * A lost link or a gap starts over; extents already equal stay so. */
+ * A lost link or a gap starts over; extents already equal stay so. Not after
+ * SYNC_FIN: see chain_src_restart(). */
 #include <errno.h>
 #include <string.h>
 
@@ -33,11 +34,6 @@ void chain_src_stop(struct chain *c)
     c->src.copying = false;
 }
 
-void chain_src_restart(struct chain *c)
-{
-    chain_src_stop(c);
-}
-
 void chain_src_fail(struct chain *c, struct chain_out *out, int err)
 {
     const struct kt_member *dst = chain_wants_dst(c);
@@ -55,6 +51,17 @@ void chain_src_fail(struct chain *c, struct chain_out *out, int err)
     m->u.sync_fin.err = err;
     chain_src_stop(c);
     c->src.failed = true;
+}
+
+/* After SYNC_FIN the hub takes dst's position for what dst has. Starting over
+ * would set that position to ours, past records that were still on the way:
+ * dst would serve without them. So it ends, and the hub begins again. */
+void chain_src_restart(struct chain *c, struct chain_out *out)
+{
+    if (c->src.state == CHAIN_SYNC_DONE)
+        chain_src_fail(c, out, KT_E_GAP);
+    else
+        chain_src_stop(c);
 }
 
 static void start(struct chain *c, struct chain_out *out)
