@@ -4,6 +4,7 @@
 
 noinst_LTLIBRARIES += %D%/libktcli.la
 %C%_libktcli_la_SOURCES = \
+	%D%/chain.c \
 	%D%/help.c \
 	%D%/hub.c \
 	%D%/node.c \

@@ -10,6 +10,7 @@ extern const struct cli_verb cli_volume_verbs[];
 extern const struct cli_verb cli_node_verbs[];
 extern const struct cli_verb cli_status_verbs[];
 extern const struct cli_verb cli_hub_verbs[];
+extern const struct cli_verb cli_chain_verbs[];
 
 /* verify.c: `kenter volume verify` */
 int cli_volume_verify(struct cli *c);

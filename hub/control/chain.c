@@ -183,8 +183,12 @@ uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c)
         (c->row.prepare > cfg->epoch && KT_RULE(prepare_kept)))
         return HUB_WHY_PREPARE; /* B4: never abandoned */
 
+    if (c->order.on && c->order.kind == HUB_ORDER_PROMOTE)
+        return HUB_WHY_PROMOTE;
     struct counts k = count(h, c);
     uint32_t why = why_serving(h, c, &k);
+    if (c->order.released)
+        why |= HUB_WHY_DISCARD;
     if (cfg->token != att->token || !kt_id_eq(&cfg->client, &att->client))
         why |= HUB_WHY_WRITER;
     if (k.good + k.leaving > k.restarted)
@@ -218,6 +222,7 @@ void hub_chain_run(struct hub *h, struct hub_chain *c)
         return;
     }
     c->due_ms = h->now_ms + LOOK_MS;
+    hub_order_turn(h, c);
     if (c->op.phase == HUB_OP_NONE) {
         uint32_t why = hub_chain_why(h, c);
         if (why)
@@ -263,6 +268,9 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
             (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
             c->act_pending |= (uint8_t)(1u << i);
             c->act_ms = 0;
+        } else if (m->state == KT_M_QUARANTINED) {
+            /* It may have been cut off when the others went on. */
+            hub_tell_member(h, c, (unsigned)i);
         }
         break;
     case HUB_OP_SEAL:

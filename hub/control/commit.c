@@ -11,6 +11,8 @@ static unsigned serving_set(const struct hub *h, const struct hub_chain *c)
 {
     unsigned all = 0, dropped = hub_seal_dropped(h, c);
 
+    if (hub_order_promoted(c) >= 0)
+        return 1u << c->op.donor;
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         bool done = c->op.m[i].done || !KT_RULE(eq_all);
         if (done && ((int)i == c->op.donor || c->op.m[i].target))
@@ -27,7 +29,7 @@ static int choose_syncing(const struct hub *h, const struct hub_chain *c,
     const struct kt_cfg *cfg = &c->row.cfg;
     int best = -1, now = kt_cfg_syncing(cfg);
 
-    if (hub_bits(serving) >= cfg->want_r)
+    if (hub_bits(serving) >= cfg->want_r || hub_order_promoted(c) >= 0)
         return -1;
     for (unsigned i = 0; i < cfg->n_members; i++) {
         const struct hub_sealed *s = &c->op.m[i];
@@ -54,8 +56,15 @@ static unsigned other_state(const struct hub *h, const struct hub_chain *c,
     const struct kt_member *m = &c->row.cfg.members[i];
     const struct hub_node *n = hub_member_node(h, m);
 
+    if (c->order.released && hub_order_member(c) == (int)i)
+        return KT_M_WAITING;
     if (m->state == KT_M_QUARANTINED || m->state == KT_M_RELEASED)
         return m->state;
+    /* What the others hold is of the old history, unless it is nothing. */
+    if (hub_order_promoted(c) >= 0 &&
+        !(c->op.m[i].ok && c->op.m[i].last_epoch == 0 &&
+          c->op.m[i].applied.seq == 0))
+        return KT_M_QUARANTINED;
     if (c->op.m[i].foreign)
         return KT_M_QUARANTINED;
     if (n && n->store_err)
@@ -138,7 +147,9 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     next->base_seq = op->m[op->donor].applied.seq;
     next->client = v->row.att.client;
     next->token = v->row.att.token;
-    if (!hub_seal_tally(h, c).cont) {
+    if (hub_order_promoted(c) >= 0)
+        next->history = c->order.history;
+    if (!hub_seal_tally(h, c).cont || hub_order_promoted(c) >= 0) {
         KT_REACH(vgen);
         next->vgen++; /* I15 */
         struct hub_action *a = hub_note(h, HUB_N_VGEN);
@@ -163,7 +174,7 @@ void hub_commit(struct hub *h, struct hub_chain *c)
 
 /* ---- P5 ---- */
 
-static void activate(struct hub *h, const struct hub_chain *c, unsigned i)
+void hub_tell_member(struct hub *h, const struct hub_chain *c, unsigned i)
 {
     const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
 
@@ -228,11 +239,35 @@ static bool evicted_silent(const struct hub *h, const struct kt_cfg *old,
     return false;
 }
 
+/* The order is carried out with this very configuration. */
+static void ordered(struct hub *h, struct hub_chain *c)
+{
+    const struct kt_cfg *next = &c->op.next.cfg;
+    int at = hub_order_member(c);
+    bool promoted = hub_order_promoted(c) >= 0;
+
+    if (at < 0)
+        return;
+    int now = kt_cfg_find(next, &c->order.store);
+    assert(now >= 0);
+    if (promoted ? !kt_id_eq(&next->history, &c->order.history)
+                 : next->members[now].state == KT_M_QUARANTINED)
+        return;
+    const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[at]);
+    struct hub_action *a =
+        hub_note(h, promoted ? HUB_N_PROMOTED : HUB_N_DISCARDED);
+    a->chain = next->chain;
+    a->a = next->epoch;
+    a->node = n ? hub_node_index(h, n) : HUB_NONE;
+    hub_order_end(h, c, HUB_D_OK);
+}
+
 void hub_commit_stored(struct hub *h, struct hub_chain *c)
 {
     const struct kt_cfg old = c->row.cfg;
     const struct kt_cfg *cfg = &c->row.cfg;
 
+    ordered(h, c);
     c->row = c->op.next;
     memset(&c->op, 0, sizeof(c->op));
     c->synced = c->sync_failed = false;
@@ -248,7 +283,7 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
         if (cfg->members[i].state == KT_M_SERVING ||
             cfg->members[i].state == KT_M_SYNCING)
             c->act_pending |= (uint8_t)(1u << i);
-        activate(h, c, i);
+        hub_tell_member(h, c, i);
     }
     hub_push_chain(h, c);
     hub_volume_progress(h, &h->volumes[c->volume]);
@@ -272,7 +307,7 @@ void hub_activate_resend(struct hub *h, struct hub_chain *c)
             KT_RULE(restart_seals))
             c->act_pending &= (uint8_t) ~(1u << i);
         else if (hub_node_live(n))
-            activate(h, c, i);
+            hub_tell_member(h, c, i);
     }
     c->act_ms = h->now_ms + HUB_ACT_RESEND_MS;
     hub_chain_due(c, c->act_ms);

@@ -16,7 +16,7 @@
 #ifndef KT_HUB_CONTROL_H
 #define KT_HUB_CONTROL_H
 
-#include "lib/wire/msg.h"
+#include "hub/control/stored.h"
 
 #define HUB_NODES_MAX 64u
 #define HUB_VOLUMES_MAX 1024u
@@ -25,7 +25,6 @@
 #define HUB_TOMBS_MAX 4096u
 #define HUB_REPLICAS_MAX 5u
 #define HUB_BOUND_MAX 8u /* volumes one client connection is told about */
-#define HUB_OLD_MARKS 64u
 #define HUB_LOST_MAX 16u
 #define HUB_NONE UINT32_MAX
 
@@ -49,103 +48,7 @@
 #define HUB_STALL_MS 5000u        /* a disk this stuck is no replica */
 #define HUB_FULL_PERCENT 85u      /* no new copy on a store this full */
 #define HUB_ASK_MS 1000u          /* CFG_GET until it is answered */
-
-/* ---- what is stored ---- */
-
-/* B15. In recover mode the hub takes what it knows of a chain from the nodes
- * before it decides anything about it. */
-enum hub_recover {
-    HUB_RECOVER_NO = 0,
-    HUB_RECOVER_OLD,  /* the database is an old copy: goes on by itself */
-    HUB_RECOVER_EMPTY /* the database was lost: somebody says when */
-};
-
-/* An earlier start of the hub. */
-struct hub_old_mark {
-    struct kt_id mark;
-    uint64_t term;
-};
-
-struct hub_cluster {
-    struct kt_id id;        /* zero: to be learnt from the nodes */
-    uint64_t term;          /* raised at each start (B15) */
-    uint64_t next_chain;    /* never reused; the first is 1 */
-    uint64_t segment_bytes; /* for volumes that name none */
-    /* Anew at each start, so that a copy that was started as often as the
-     * real one is told from it all the same. */
-    struct kt_id mark;
-    uint64_t recovered; /* every term up to here was dealt with */
-    uint8_t recover;    /* enum hub_recover */
-    uint8_t n_old;
-    struct hub_old_mark old[HUB_OLD_MARKS]; /* the latest first */
-};
-
-struct hub_node_row {
-    struct kt_node node;
-    struct kt_id store;
-    uint64_t incarnation; /* highest seen */
-};
-
-enum hub_volume_state {
-    HUB_VOLUME_CREATING = 1,
-    HUB_VOLUME_READY,
-    HUB_VOLUME_LOST /* a recovery found a chain that no node holds */
-};
-
-/* The one attachment of a volume (B9). token 0: none. */
-struct hub_attachment {
-    struct kt_id client;
-    uint64_t token;
-    char node[KT_NAME_MAX + 1];
-    uint32_t pid;
-    uint64_t since_s; /* seconds of the Epoch, for people */
-};
-
-struct hub_volume_row {
-    struct kt_id id; /* never reused */
-    char name[KT_NAME_MAX + 1];
-    uint64_t size, segment_bytes;
-    uint64_t created_s;
-    uint64_t next_token;
-    uint8_t replicas, min_write;
-    uint8_t durability; /* enum kt_durability */
-    uint8_t state;      /* enum hub_volume_state */
-    struct hub_attachment att;
-};
-
-/* cfg is the last ACTIVE one; before the first, phase PREPARE, epoch 1. */
-struct hub_chain_row {
-    struct kt_cfg cfg;
-    uint64_t prepare; /* epoch of a PREPARE above cfg.epoch; 0 = none */
-};
-
-struct hub_tomb_row {
-    struct kt_id volume;
-    char name[KT_NAME_MAX + 1];
-    uint64_t removed_s;
-};
-
-enum hub_row_kind {
-    HUB_ROW_CLUSTER = 1, /* put */
-    HUB_ROW_NODE,        /* put; key: node.id */
-    HUB_ROW_VOLUME,      /* put or delete; key: id */
-    HUB_ROW_CHAIN,       /* put; key: cfg.chain */
-    HUB_ROW_CHAINS_OF,   /* delete every chain row of *volume_id */
-    HUB_ROW_TOMB,        /* put or delete; key: volume */
-};
-
-struct hub_row {
-    uint8_t kind; /* enum hub_row_kind */
-    bool del;
-    union { /* borrowed until the next hub_step */
-        const struct hub_cluster *cluster;
-        const struct hub_node_row *node;
-        const struct hub_volume_row *volume;
-        const struct hub_chain_row *chain;
-        const struct hub_tomb_row *tomb;
-        const struct kt_id *volume_id;
-    } u;
-};
+#define HUB_ORDER_MS 10000u       /* until an order is given up */
 
 /* ---- events ---- */
 
@@ -158,11 +61,18 @@ struct hub_admin {
     uint8_t durability;
     /* create: fresh random identities of the volume and of its history */
     struct kt_id id, history;
+    uint64_t chain;
     /* recover: names of nodes that will not come back */
     unsigned n_lost;
     char lost[HUB_LOST_MAX][KT_NAME_MAX + 1];
 };
-enum hub_admin_op { HUB_ADMIN_CREATE = 1, HUB_ADMIN_RM, HUB_ADMIN_RECOVER };
+enum hub_admin_op {
+    HUB_ADMIN_CREATE = 1,
+    HUB_ADMIN_RM,
+    HUB_ADMIN_RECOVER,
+    HUB_ADMIN_PROMOTE, /* chain, name of the node, history: fresh */
+    HUB_ADMIN_DISCARD, /* chain, name of the node */
+};
 
 enum hub_ev_type {
     HUB_EV_CONN_UP = 1, /* conn, msg = its HELLO */
@@ -224,6 +134,12 @@ enum hub_detail {
     HUB_D_NO_RECOVER, /* recover: there is nothing to recover */
     HUB_D_LOST_NAME,  /* recover: name a is of no node and no member */
     HUB_D_LOST_HERE,  /* recover: node a is here */
+    HUB_D_NO_CHAIN,
+    HUB_D_NO_MEMBER,       /* the node holds no copy of the chain */
+    HUB_D_NOT_HERE,        /* it is not up, or its store is broken */
+    HUB_D_NOT_QUARANTINED, /* discard: its copy is in use */
+    HUB_D_LAST_HERE,       /* promote: `node` served last, and is here */
+    HUB_D_ORDER_TIMEOUT,   /* the node did not do it in 10 s */
 };
 
 enum hub_note {
@@ -242,6 +158,8 @@ enum hub_note {
     HUB_N_REGAIN_LOST,  /* volume: no node holds it all */
     HUB_N_REGAIN_NEW,   /* volume: only the nodes knew of it */
     HUB_N_RECOVERED,    /* a = the new term */
+    HUB_N_PROMOTED,     /* chain, node, a = epoch */
+    HUB_N_DISCARDED,    /* chain, node, a = epoch */
     HUB_N_ATTACHED,     /* volume, a = token */
     HUB_N_DETACHED,     /* volume */
     HUB_N_LIMIT,        /* a table is full; a = which row kind, 0 conns */
@@ -388,6 +306,8 @@ enum {
     HUB_WHY_FAULTY = 128,     /* a SERVING member's store is broken */
     HUB_WHY_LEAVE = 256,      /* a SERVING member's node wants to stop */
     HUB_WHY_CUT = 512,        /* two neighbours cannot reach each other */
+    HUB_WHY_PROMOTE = 1024,   /* a person says who serves */
+    HUB_WHY_DISCARD = 2048,   /* a quarantined copy was deleted */
 };
 
 enum hub_phase {
@@ -437,6 +357,8 @@ struct hub_known {
     uint64_t not_before_ms; /* no sync before */
 };
 
+enum hub_order { HUB_ORDER_NONE, HUB_ORDER_PROMOTE, HUB_ORDER_DISCARD };
+
 struct hub_chain {
     bool used;
     struct hub_chain_row row;
@@ -455,6 +377,13 @@ struct hub_chain {
         uint64_t token; /* greatest seen in any configuration */
         struct kt_id client;
     } regain;
+    struct {           /* what a person ordered */
+        uint8_t kind;  /* enum hub_order */
+        bool on;       /* the holder is fenced, if need be */
+        bool released; /* DISCARD: the copy is gone */
+        struct kt_id store, history;
+        uint64_t conn, req, since_ms, sent_ms;
+    } order;
     uint8_t act_pending; /* members that owe an ACT_OK, bits */
     uint64_t act_ms;
     struct hub_known known[KT_MEMBERS_MAX];
@@ -534,6 +463,12 @@ struct hub_chain *hub_chain_at(const struct hub *h, uint32_t index);
  * is dead is LAST when nobody else of the set is left, else OFFLINE. */
 unsigned hub_member_state(const struct hub *h, const struct hub_chain *c,
                           unsigned member);
+/* HUB_D_OK, or why a PROMOTE or DISCARD cannot be. ret_node: the node meant,
+ * or with LAST_HERE the one in the way; else HUB_NONE. */
+enum hub_detail hub_order_invalid(const struct hub *h,
+                                  const struct hub_admin *q,
+                                  uint32_t *ret_node);
+
 /* B15: nothing but asking is done about chains that are recovering. */
 bool hub_in_recovery(const struct hub *h);
 /* An operator said that this node will not come back. */
@@ -544,6 +479,23 @@ bool hub_regain_answered(const struct hub *h, const struct hub_chain *c,
 /* Recovering: so many serving or syncing members are given up that some
  * acknowledged write may be gone. Member index as in op.next.cfg. */
 bool hub_regain_lossy(const struct hub *h, const struct hub_chain *c);
+
+/* 3.2: what a chain is, derived from its row and its members. */
+enum hub_chain_state {
+    HUB_C_CREATING,   /* never was active */
+    HUB_C_ACTIVE,     /* at least min_write members serve */
+    HUB_C_BLOCKED,    /* fewer: reads go on, writes wait */
+    HUB_C_PREPARE,    /* an operation is under way */
+    HUB_C_DOWN,       /* LAST: none of those who served last is here */
+    HUB_C_RECOVERING, /* B15 */
+    HUB_C_LOST,       /* its volume is not whole */
+    HUB_C_DELETING,
+    HUB_C_STATES
+};
+enum hub_chain_state hub_chain_state(const struct hub *h,
+                                     const struct hub_chain *c);
+/* "active" etc. Static storage. */
+const char *hub_chain_state_name(enum hub_chain_state s);
 
 enum hub_health { HUB_HEALTHY, HUB_DEGRADED, HUB_UNAVAILABLE };
 /* HEALTHY: want_r members serve and live. UNAVAILABLE: nobody can serve, or

@@ -270,3 +270,35 @@ enum hub_health hub_chain_health(const struct hub *h, const struct hub_chain *c)
         return HUB_UNAVAILABLE;
     return good < cfg->want_r ? HUB_DEGRADED : HUB_HEALTHY;
 }
+
+const char *hub_chain_state_name(enum hub_chain_state s)
+{
+    static const char *const names[HUB_C_STATES] = {
+        "creating", "active",     "blocked", "prepare",
+        "down",     "recovering", "lost",    "deleting"};
+
+    assert(s < HUB_C_STATES);
+    return names[s];
+}
+
+enum hub_chain_state hub_chain_state(const struct hub *h,
+                                     const struct hub_chain *c)
+{
+    const struct hub_volume *v = &h->volumes[c->volume];
+    const struct kt_cfg *cfg = &c->row.cfg;
+    unsigned good = serving_good(h, cfg);
+
+    if (v->dropping || (v->txn && v->txn_why == HUB_TXN_RM))
+        return HUB_C_DELETING;
+    if (c->recovering)
+        return HUB_C_RECOVERING;
+    if (v->row.state == HUB_VOLUME_LOST)
+        return HUB_C_LOST;
+    if (cfg->last_epoch == 0)
+        return HUB_C_CREATING;
+    if (good == 0)
+        return HUB_C_DOWN;
+    if (c->op.phase != HUB_OP_NONE || c->row.prepare > cfg->epoch)
+        return HUB_C_PREPARE;
+    return good < cfg->min_write ? HUB_C_BLOCKED : HUB_C_ACTIVE;
+}

@@ -46,7 +46,8 @@ enum {
     HUB_TXN_RM,
     HUB_TXN_ATTACH,
     HUB_TXN_DETACH,
-    HUB_TXN_REGAIN
+    HUB_TXN_REGAIN,
+    HUB_TXN_FENCE
 };
 
 /* ---- act.c: actions and texts ---- */
@@ -167,6 +168,8 @@ bool hub_seal_synced(const struct hub *h, const struct hub_chain *c,
 /* ---- commit.c: P4 and P5 ---- */
 void hub_commit(struct hub *h, struct hub_chain *c);
 void hub_commit_stored(struct hub *h, struct hub_chain *c);
+/* ACTIVATE with the present configuration, if it is connected. */
+void hub_tell_member(struct hub *h, const struct hub_chain *c, unsigned i);
 /* Carries what is known of each member over to its new place. */
 void hub_known_reorder(struct hub_chain *c, const struct kt_cfg *cfg);
 void hub_activate_resend(struct hub *h, struct hub_chain *c);
@@ -218,6 +221,17 @@ void hub_regain_answer(struct hub *h, struct hub_node *n,
 void hub_regain_tick(struct hub *h);
 void hub_regain_volume_stored(struct hub *h, struct hub_volume *v);
 void hub_regain_chain_stored(struct hub *h, struct hub_chain *c);
+
+/* ---- order.c: what only a person may decide ---- */
+void hub_order_admin(struct hub *h, const struct hub_event *ev);
+void hub_order_fenced(struct hub *h, struct hub_volume *v);
+void hub_order_end(struct hub *h, struct hub_chain *c, enum hub_detail d);
+void hub_order_turn(struct hub *h, struct hub_chain *c);
+void hub_order_released(struct hub *h, const struct hub_node *from,
+                        const struct kt_msg *m);
+/* The member meant, or -1. */
+int hub_order_member(const struct hub_chain *c);
+int hub_order_promoted(const struct hub_chain *c);
 
 /* ---- place.c ---- */
 /* Nodes fit to hold a new copy. */

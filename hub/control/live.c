@@ -273,7 +273,10 @@ void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m)
     case KT_MSG_SYNC_FIN:
         hub_chain_sync_fin(h, n, m);
         break;
+    case KT_MSG_RELEASE_OK:
+        hub_order_released(h, n, m);
+        break;
     default:
-        break; /* PONG, RELEASE_OK: being heard was the point */
+        break; /* PONG: being heard was the point */
     }
 }

@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 	%D%/live.c \
 	%D%/node.c \
 	%D%/op.c \
+	%D%/order.c \
 	%D%/place.c \
 	%D%/recover.c \
 	%D%/regain.c \
@@ -21,10 +22,12 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 hub_world = tests/unit/hub_world.c tests/unit/hub_world.h \
 	tests/unit/hub_peer.c
 unit_tests += tests/unit/test_hub_attach tests/unit/test_hub_chain \
-	tests/unit/test_hub_random tests/unit/test_hub_recover \
+	tests/unit/test_hub_order tests/unit/test_hub_random \
+	tests/unit/test_hub_recover \
 	tests/unit/test_hub_volume
 tests_unit_test_hub_attach_SOURCES = tests/unit/test_hub_attach.c $(hub_world)
 tests_unit_test_hub_chain_SOURCES = tests/unit/test_hub_chain.c $(hub_world)
 tests_unit_test_hub_volume_SOURCES = tests/unit/test_hub_volume.c $(hub_world)
+tests_unit_test_hub_order_SOURCES = tests/unit/test_hub_order.c $(hub_world)
 tests_unit_test_hub_recover_SOURCES = tests/unit/test_hub_recover.c $(hub_world)
 tests_unit_test_hub_random_SOURCES = tests/unit/test_hub_random.c $(hub_world)

@@ -116,8 +116,10 @@ static void send_seals(struct hub *h, struct hub_chain *c)
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         const struct kt_member *mb = &c->row.cfg.members[i];
         const struct hub_node *n = hub_member_node(h, mb);
-        if (op->m[i].ok || !n || !n->conn || mb->state == KT_M_RELEASED ||
-            mb->state == KT_M_QUARANTINED)
+        bool out =
+            mb->state == KT_M_RELEASED ||
+            (mb->state == KT_M_QUARANTINED && hub_order_promoted(c) != (int)i);
+        if (op->m[i].ok || out || !n || !n->conn)
             continue;
         /* A silent one has it in its socket: do not fill that up. */
         if (!first && n->state != HUB_NODE_UP)
@@ -156,7 +158,8 @@ void hub_op_sealed(struct hub *h, const struct hub_node *from,
         s->last_epoch > 0 && !kt_id_eq(&m->u.seal_ok.history, &cfg->history);
     c->known[i].applied = s->applied;
     c->known[i].holds = s->last_epoch > 0 || s->applied.seq > 0;
-    if (!op->sealed_ms && hub_op_in_last(c, (unsigned)i))
+    if (!op->sealed_ms &&
+        (hub_op_in_last(c, (unsigned)i) || hub_order_promoted(c) == i))
         op->sealed_ms = h->now_ms;
     hub_chain_run(h, c);
 }
@@ -188,7 +191,8 @@ static void choose_targets(const struct hub *h, struct hub_chain *c)
     for (unsigned i = 0; i < cfg->n_members; i++) {
         struct hub_sealed *s = &op->m[i];
         s->done = false;
-        s->target = (int)i != op->donor && !(dropped & 1u << i) &&
+        s->target = (int)i != op->donor && hub_order_promoted(c) < 0 &&
+                    !(dropped & 1u << i) &&
                     (hub_seal_usable(c, i) || hub_seal_synced(h, c, i)) &&
                     /* EQDATA only appends (B1). */
                     kt_rid_cmp(s->applied, at) <= 0 && s->applied.seq <= at.seq;

@@ -28,9 +28,9 @@ static uint64_t bit_of(const struct hub *h, const struct hub_node *n)
 
 void hub_regain_chain(struct hub *h, struct hub_chain *c)
 {
-    (void)h;
     if (c->recovering)
         return;
+    hub_order_end(h, c, HUB_D_BUSY);
     c->recovering = true;
     c->heard = kt_max_u64(c->heard, kt_max_u64(c->op.epoch, c->row.prepare));
     memset(&c->op, 0, sizeof(c->op));

@@ -113,6 +113,10 @@ static bool others_missing(const struct hub *h, const struct hub_chain *c)
 
 bool hub_seal_done(struct hub *h, struct hub_chain *c)
 {
+    int promoted = hub_order_promoted(c);
+
+    if (promoted >= 0)
+        return c->op.m[promoted].ok;
     struct hub_tally t = hub_seal_tally(h, c);
 
     if (t.ok == 0)
@@ -150,8 +154,10 @@ static bool better_donor(const struct hub *h, const struct hub_chain *c,
 
 int hub_seal_donor(const struct hub *h, const struct hub_chain *c)
 {
-    int best = -1;
+    int best = hub_order_promoted(c);
 
+    if (best >= 0)
+        return best;
     for (unsigned i = 0; i < c->row.cfg.n_members; i++) {
         if (hub_seal_usable(c, i) &&
             (best < 0 || better_donor(h, c, i, (unsigned)best)))

@@ -227,11 +227,15 @@ static void rm(struct hub *h, const struct hub_event *ev)
 
 void hub_admin(struct hub *h, const struct hub_event *ev)
 {
-    if (ev->admin->op == HUB_ADMIN_RECOVER)
+    unsigned op = ev->admin->op;
+
+    if (op == HUB_ADMIN_RECOVER)
         hub_recover_admin(h, ev);
+    else if (op == HUB_ADMIN_PROMOTE || op == HUB_ADMIN_DISCARD)
+        hub_order_admin(h, ev);
     else if (hub_in_recovery(h))
         admin_done(h, ev, KT_E_BUSY, HUB_D_RECOVER);
-    else if (ev->admin->op == HUB_ADMIN_CREATE)
+    else if (op == HUB_ADMIN_CREATE)
         create(h, ev);
     else
         rm(h, ev);
@@ -321,6 +325,9 @@ void hub_volume_stored(struct hub *h, struct hub_volume *v)
         answer(h, v, v->done_err, (enum hub_detail)v->done_detail);
         h->out->more = true;
         break;
+    case HUB_TXN_FENCE:
+        hub_order_fenced(h, v);
+        break;
     case HUB_TXN_REGAIN:
         hub_regain_volume_stored(h, v);
         break;
@@ -348,6 +355,7 @@ static void drop(struct hub *h, struct hub_volume *v)
             m->chain = c->row.cfg.chain;
             m->u.release.volume = v->row.id;
         }
+        hub_order_end(h, c, HUB_D_BUSY);
         hub_chain_free(h, c);
     }
     memset(v, 0, sizeof(*v));

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hub/daemon/daemon.h"
+#include "hub/daemon/admin.h"
 
-#define MESSAGE_BYTES 320
+#define MESSAGE_BYTES 640
 
 static void reply(struct slot *s, uint64_t req, json_t *body)
 {
@@ -19,9 +19,7 @@ static void reply(struct slot *s, uint64_t req, json_t *body)
     json_decref(body);
 }
 
-/* Steals value. */
-static void reply_ok(struct slot *s, uint64_t req, const char *key,
-                     json_t *value)
+void admin_ok(struct slot *s, uint64_t req, const char *key, json_t *value)
 {
     json_t *o = json_object();
 
@@ -31,8 +29,7 @@ static void reply_ok(struct slot *s, uint64_t req, const char *key,
     reply(s, req, o);
 }
 
-static void KT_PRINTF(4, 5)
-    reply_err(struct slot *s, uint64_t req, int err, const char *fmt, ...)
+void admin_err(struct slot *s, uint64_t req, int err, const char *fmt, ...)
 {
     char text[MESSAGE_BYTES];
     va_list ap;
@@ -47,9 +44,7 @@ static void KT_PRINTF(4, 5)
 
 /* ---- members of the request ---- */
 
-/* 0 when missing; false when it is there and no such number. */
-static bool get_uint(const json_t *q, const char *key, uint64_t max,
-                     uint64_t *ret_v)
+bool admin_uint(const json_t *q, const char *key, uint64_t max, uint64_t *ret_v)
 {
     const json_t *v = json_object_get(q, key);
 
@@ -75,7 +70,7 @@ static bool get_name(const json_t *q, char ret[KT_NAME_MAX + 1])
 
 static void bad_name(struct slot *s, uint64_t req, const char *what)
 {
-    reply_err(s, req, KT_E_INVALID,
+    admin_err(s, req, KT_E_INVALID,
               "A name of a %s has 1 to 63 letters, digits, '_', '.' or '-', "
               "and begins with a letter or digit.",
               what);
@@ -91,14 +86,14 @@ static bool create_options(const json_t *q, struct hub_admin *a,
     const json_t *pool = json_object_get(q, "pool");
 
     *ret_bad = "The size is missing, or is no number of bytes.";
-    if (!get_uint(q, "size", INT64_MAX, &a->size))
+    if (!admin_uint(q, "size", INT64_MAX, &a->size))
         return false;
     *ret_bad = "The segment is no number of bytes.";
-    if (!get_uint(q, "segment", INT64_MAX, &a->segment_bytes))
+    if (!admin_uint(q, "segment", INT64_MAX, &a->segment_bytes))
         return false;
     *ret_bad = "Replicas are 1 to 5, and min-write is 1 to replicas.";
-    if (!get_uint(q, "replicas", 255, &replicas) ||
-        !get_uint(q, "min_write", 255, &min_write))
+    if (!admin_uint(q, "replicas", 255, &replicas) ||
+        !admin_uint(q, "min_write", 255, &min_write))
         return false;
     a->replicas = (uint32_t)replicas;
     a->min_write = (uint32_t)min_write;
@@ -130,7 +125,7 @@ static void mutate(struct daemon *d, struct slot *s, uint64_t req,
         return;
     }
     if (op == HUB_ADMIN_CREATE && !create_options(q, &a, &bad)) {
-        reply_err(s, req, KT_E_INVALID, "%s", bad);
+        admin_err(s, req, KT_E_INVALID, "%s", bad);
         return;
     }
     if (op == HUB_ADMIN_CREATE) {
@@ -151,9 +146,9 @@ static void recover(struct daemon *d, struct slot *s, uint64_t req,
 
     if (json_is_true(json_object_get(q, "dry_run"))) {
         if (hub_in_recovery(&d->hub))
-            reply_ok(s, req, "recover", show_recover(d, true));
+            admin_ok(s, req, "recover", show_recover(d, true));
         else
-            reply_ok(s, req, NULL, NULL);
+            admin_ok(s, req, NULL, NULL);
         return;
     }
     json_array_foreach(lost, i, v)
@@ -164,7 +159,7 @@ static void recover(struct daemon *d, struct slot *s, uint64_t req,
             return;
         }
         if (a.n_lost == HUB_LOST_MAX) {
-            reply_err(s, req, KT_E_LIMIT, "%u nodes at a time are the most.",
+            admin_err(s, req, KT_E_LIMIT, "%u nodes at a time are the most.",
                       HUB_LOST_MAX);
             return;
         }
@@ -183,30 +178,30 @@ static void refuse_recover(struct slot *s, const struct hub_action *a)
 
     switch (a->detail) {
     case HUB_D_RECOVER:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The hub's database is being brought up to date from the "
                   "nodes, and nothing else is changed meanwhile: kenter status "
                   "tells which are missing.");
         break;
     case HUB_D_NO_RECOVER:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The hub's database is in order: there is nothing to "
                   "recover.");
         break;
     case HUB_D_LOST_NAME:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "Name %llu after --lost is no node's that the hub or a chain "
                   "knows; kenter status names those that are missing.",
                   x + 1);
         break;
     case HUB_D_LOST_HERE:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "Node %llu after --lost is here: only those that will not "
                   "come back are named.",
                   x + 1);
         break;
     default:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The volume is being changed just now: try again in a "
                   "moment.");
         break;
@@ -224,51 +219,51 @@ static void refuse(struct slot *s, const struct hub_action *a)
         bad_name(s, req, "volume");
         break;
     case HUB_D_SIZE:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The size must be a multiple of 4096 bytes, from 4K to 64T.");
         break;
     case HUB_D_SEGMENT:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The segment must be a power of two from 4M to 16G.");
         break;
     case HUB_D_REPLICAS:
-        reply_err(s, req, err, "Replicas are 1 to 5.");
+        admin_err(s, req, err, "Replicas are 1 to 5.");
         break;
     case HUB_D_MIN_WRITE:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "min-write is at least 1 and at most the number of "
                   "replicas.");
         break;
     case HUB_D_EXISTS:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "There is a volume of this name already: choose another.");
         break;
     case HUB_D_NODES:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "%llu replicas need as many nodes that are up and have a "
                   "healthy store with room; there %s %llu: start more, or ask "
                   "for fewer with --replicas.",
                   y, x == 1 ? "is" : "are", x);
         break;
     case HUB_D_CHAINS:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The volume would need %llu chains and the cluster has room "
                   "for %llu: make it smaller, or its segments larger.",
                   x, y);
         break;
     case HUB_D_VOLUMES:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "The cluster has %llu volumes, which is the limit: remove "
                   "one first.",
                   y);
         break;
     case HUB_D_NO_VOLUME:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "There is no such volume; kenter volume ls shows those "
                   "there are.");
         break;
     case HUB_D_TIMEOUT:
-        reply_err(s, req, err,
+        admin_err(s, req, err,
                   "Only %llu of %llu chains came up in 10 s, so the volume was "
                   "not made: look at kenter status and try again.",
                   x, y);
@@ -288,7 +283,7 @@ static void in_use(struct daemon *d, struct slot *s, const struct hub_action *a)
             kt_id_eq(&d->hub.volumes[i].row.id, &a->id))
             v = &d->hub.volumes[i];
     }
-    reply_err(s, a->req, a->err,
+    admin_err(s, a->req, a->err,
               "The volume is attached on node %s (pid %u): stop that one "
               "first.",
               v ? v->row.att.node : "?", v ? v->row.att.pid : 0);
@@ -300,7 +295,9 @@ void admin_done(struct daemon *d, const struct hub_action *a)
 
     if (!s)
         return; /* nobody waits any more */
-    if (a->detail == HUB_D_IN_USE) {
+    if (a->detail >= HUB_D_NO_CHAIN) {
+        order_refuse(d, s, a);
+    } else if (a->detail == HUB_D_IN_USE) {
         in_use(d, s, a);
     } else if (a->err) {
         refuse(s, a);
@@ -308,9 +305,9 @@ void admin_done(struct daemon *d, const struct hub_action *a)
         const struct hub_volume *v =
             a->volume < d->hub.volumes_max ? &d->hub.volumes[a->volume] : NULL;
         if (v && v->used && !v->dropping)
-            reply_ok(s, a->req, "volume", show_volume(d, v, 0));
+            admin_ok(s, a->req, "volume", show_volume(d, v, 0));
         else
-            reply_ok(s, a->req, NULL, NULL);
+            admin_ok(s, a->req, NULL, NULL);
     }
 }
 
@@ -328,15 +325,15 @@ static void volume_inspect(struct daemon *d, struct slot *s, uint64_t req,
     }
     const struct hub_volume *v = hub_volume_named(&d->hub, name);
     if (!v) {
-        reply_err(s, req, KT_E_NO_VOLUME,
+        admin_err(s, req, KT_E_NO_VOLUME,
                   "There is no volume %s; kenter volume ls shows those there "
                   "are.",
                   name);
         return;
     }
-    if (!get_uint(q, "from_chain", UINT32_MAX, &from))
+    if (!admin_uint(q, "from_chain", UINT32_MAX, &from))
         from = 0;
-    reply_ok(s, req, "volume", show_volume(d, v, (uint32_t)from));
+    admin_ok(s, req, "volume", show_volume(d, v, (uint32_t)from));
 }
 
 static void node_inspect(struct daemon *d, struct slot *s, uint64_t req,
@@ -350,12 +347,12 @@ static void node_inspect(struct daemon *d, struct slot *s, uint64_t req,
     }
     const struct hub_node *n = hub_node_named(&d->hub, name);
     if (!n) {
-        reply_err(s, req, KT_E_NO_NODE,
+        admin_err(s, req, KT_E_NO_NODE,
                   "There is no node %s; kenter node ls shows those there are.",
                   name);
         return;
     }
-    reply_ok(s, req, "node", show_node(d, n, true));
+    admin_ok(s, req, "node", show_node(d, n, true));
 }
 
 void admin_request(struct daemon *d, struct slot *s, const struct kt_msg *m)
@@ -371,11 +368,11 @@ void admin_request(struct daemon *d, struct slot *s, const struct kt_msg *m)
     } else if (strcmp(op, "volume-rm") == 0) {
         mutate(d, s, m->req, q, HUB_ADMIN_RM);
     } else if (strcmp(op, "volume-ls") == 0) {
-        reply_ok(s, m->req, "volumes", show_volumes(d));
+        admin_ok(s, m->req, "volumes", show_volumes(d));
     } else if (strcmp(op, "volume-inspect") == 0) {
         volume_inspect(d, s, m->req, q);
     } else if (strcmp(op, "node-ls") == 0) {
-        reply_ok(s, m->req, "nodes", show_nodes(d));
+        admin_ok(s, m->req, "nodes", show_nodes(d));
     } else if (strcmp(op, "node-inspect") == 0) {
         node_inspect(d, s, m->req, q);
     } else if (strcmp(op, "hub-recover") == 0) {
@@ -384,8 +381,8 @@ void admin_request(struct daemon *d, struct slot *s, const struct kt_msg *m)
         all = show_status(d);
         json_object_set_new(all, "ok", json_true());
         reply(s, m->req, all);
-    } else {
-        reply_err(s, m->req, KT_E_INVALID,
+    } else if (!order_request(d, s, m, op)) {
+        admin_err(s, m->req, KT_E_INVALID,
                   "This hub does not know the request \"%.40s\": is the "
                   "program that asks newer?",
                   op);

@@ -70,6 +70,10 @@ json_t *show_volumes(const struct daemon *d);
 json_t *show_node(const struct daemon *d, const struct hub_node *n,
                   bool chains);
 json_t *show_nodes(const struct daemon *d);
+json_t *show_chains(const struct daemon *d, const char *volume, uint32_t from);
+/* What a force-promote that is valid would lose, in a sentence. */
+void show_promote_cost(const struct daemon *d, const struct hub_admin *q,
+                       char *ret, size_t size);
 /* Only in recover mode. */
 json_t *show_recover(const struct daemon *d, bool with_chains);
 json_t *show_status(const struct daemon *d);

@@ -7,9 +7,11 @@ kenter_hub_SOURCES = \
 	%D%/main.c \
 	%D%/note.c \
 	%D%/options.c \
+	%D%/order.c \
 	%D%/pump.c \
 	%D%/rows.c \
 	%D%/show.c \
+	%D%/show_chain.c \
 	%D%/show_recover.c \
 	%D%/show_status.c \
 	%D%/store_lmdb.c

@@ -14,8 +14,8 @@ static const char *node_name(const struct daemon *d, uint32_t node)
 static void why_text(uint64_t why, char *ret, size_t size)
 {
     static const char *const names[] = {
-        "prepare",     "dead", "restarted", "writer", "synced",
-        "sync_failed", "sync", "faulty",    "leave",  "cut"};
+        "prepare", "dead",   "restarted", "writer", "synced",  "sync_failed",
+        "sync",    "faulty", "leave",     "cut",    "promote", "discard"};
     size_t len = 0;
 
     ret[0] = '\0';
@@ -73,6 +73,13 @@ static void note_chain(const struct daemon *d, const struct hub_action *a)
                "chain=%llu vgen=%llu text=\"no member kept its memory: the "
                "client replays\"",
                chain, x);
+        break;
+    case HUB_N_PROMOTED:
+    case HUB_N_DISCARDED:
+        kt_log(KT_LOG_WARN,
+               a->note == HUB_N_PROMOTED ? "force_promoted" : "discarded",
+               "chain=%llu node=%s epoch=%llu", chain, node_name(d, a->node),
+               x);
         break;
     case HUB_N_REGAINED:
         kt_log(KT_LOG_WARN, "chain_regained",

@@ -16,6 +16,7 @@ e2e_tests += \
 	%D%/test-hub-down.sh \
 	%D%/test-hub-recover.sh \
 	%D%/test-attach-exclusive.sh \
+	%D%/test-chain-force-promote.sh \
 	%D%/test-bad-input.sh \
 	%D%/test-bad-bytes.sh \
 	%D%/test-full-capacity.sh \

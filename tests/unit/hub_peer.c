@@ -160,6 +160,9 @@ void w_peer_hears(struct world *w, struct w_peer *p, const struct kt_msg *m)
         break;
     case KT_MSG_RELEASE:
         p->releases++;
+        r.type = KT_MSG_RELEASE_OK;
+        r.chain = m->chain;
+        w_say(w, p->conn, &r);
         memset(&p->copy[m->chain], 0, sizeof(p->copy[0]));
         break;
     case KT_MSG_PROBE: {

@@ -287,6 +287,19 @@ void w_rm(struct world *w, const char *name)
     w_settle(w);
 }
 
+void w_order(struct world *w, unsigned op, const char *node)
+{
+    struct w_item *it = w_enqueue(w, HUB_EV_ADMIN);
+
+    it->ev.conn = 999;
+    it->admin.op = (uint8_t)op;
+    it->admin.chain = 1;
+    it->admin.history = w_id('F', (uint8_t)w->commits);
+    strncpy(it->admin.name, node, KT_NAME_MAX);
+    w->done = false;
+    w_settle(w);
+}
+
 void w_recover(struct world *w, const char *lost)
 {
     struct w_item *it = w_enqueue(w, HUB_EV_ADMIN);

@@ -122,6 +122,8 @@ void w_forget(struct world *w);
 /* The peer that is this member. */
 unsigned w_peer_of(const struct world *w, const struct kt_cfg *c,
                    unsigned member);
+/* PROMOTE or DISCARD of chain 1. */
+void w_order(struct world *w, unsigned op, const char *node);
 /* `kenter hub recover`; lost: a name, or NULL. */
 void w_recover(struct world *w, const char *lost);
 /* Records were written and acknowledged on every serving member. */
