@@ -56,6 +56,8 @@ void chain_nak(struct chain *c, struct chain_out *out,
     m->u.nak.at = c->received;
     if (ev->msg->type == KT_MSG_WRITE)
         m->u.nak.wseq = ev->msg->u.write.wseq;
+    else if (ev->msg->type == KT_MSG_FLUSH)
+        m->u.nak.store = ev->msg->u.flush.store;
     if (err == KT_E_OLD_EPOCH) {
         m->cfg = KT_RULE(nak_cfg) ? &c->cfg : NULL; /* B14 */
         c->n_old_epoch++;
@@ -113,7 +115,8 @@ static const struct {
     [KT_MSG_WRITE] = {chain_on_write, FROM_CLIENT},
     [KT_MSG_READ] = {chain_on_read, FROM_CLIENT | FROM_CLI},
     [KT_MSG_STAT] = {chain_on_read, FROM_CLIENT | FROM_CLI},
-    [KT_MSG_FLUSH] = {chain_on_flush, FROM_CLIENT},
+    [KT_MSG_FLUSH] = {chain_on_flush, FROM_CLIENT | FROM_PEER},
+    [KT_MSG_FLUSH_OK] = {chain_on_flush_ok, FROM_PEER},
     [KT_MSG_FWD] = {chain_on_fwd, FROM_PEER},
     [KT_MSG_ACKC] = {on_ackc, FROM_PEER},
     [KT_MSG_RESUME] = {chain_on_resume, FROM_PEER},
@@ -240,6 +243,7 @@ static void forget_conn(struct chain *c, uint64_t conn)
             c->flushes[n++] = c->flushes[i];
     }
     c->n_flushes = n;
+    chain_relay_forget(c, conn);
     if (c->pred_conn == conn)
         c->pred_conn = 0;
     if (c->resume_conn == conn)

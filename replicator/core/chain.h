@@ -15,6 +15,7 @@
 #define CHAIN_INFLIGHT_MAX 256u /* records the head admits */
 #define CHAIN_INFLIGHT_BYTES (64u << 20)
 #define CHAIN_FLUSH_MAX 128u         /* flushes waiting for a sync */
+#define CHAIN_RELAYS 64u             /* flushes passed on (B13) */
 #define CHAIN_DIGEST_WINDOW 256u     /* extents compared at a time */
 #define CHAIN_FEED_BYTES (64u << 20) /* to a syncing member; then SKIP */
 #define CHAIN_GRANT_WANT 8u          /* slots set aside per chain (B7) */
@@ -178,6 +179,11 @@ struct chain_flush {
     uint64_t conn, req, upto, ticket;
 };
 
+struct chain_relay { /* FLUSH passed on to store; conn 0: none */
+    uint64_t id, conn, req;
+    struct kt_id store;
+};
+
 struct chain_src { /* feeding a syncing member */
     uint8_t state; /* enum chain_sync_state */
     bool failed;   /* not tried again in this epoch */
@@ -275,6 +281,10 @@ struct chain {
     uint64_t sent; /* last seq forwarded this epoch */
     uint64_t succ_acked;
     uint64_t resume_ms; /* when RESUME was sent */
+    /* F23: owed_seq was sent at owed_ms and is not acknowledged; 0: none. */
+    uint64_t owed_seq, owed_ms;
+    uint64_t slow_ms; /* when the hub was told last */
+    uint64_t tick_ms; /* the last tick; they come late to who was stopped */
 
     /* B7: new extents this epoch */
     uint64_t alloc_used;
@@ -290,6 +300,9 @@ struct chain {
      * reaches that number. */
     uint64_t sync_want, sync_cover, sync_done;
 
+    struct chain_relay relays[CHAIN_RELAYS]; /* by id % CHAIN_RELAYS */
+    uint64_t relay_ids;
+
     /* equalize */
     uint64_t eq_epoch; /* work of this epoch's EQ; 0 none */
     bool eq_donor;
@@ -303,7 +316,7 @@ struct chain {
     uint64_t sync_ids;
 
     /* counters for tests, reach and status */
-    uint64_t n_dup, n_gap, n_resume, n_old_epoch, n_skip;
+    uint64_t n_dup, n_gap, n_resume, n_old_epoch, n_skip, n_relay;
 };
 
 /* What the store remembers of the chain (struct store_chain_info has the

@@ -317,6 +317,8 @@ void chain_on_flush(struct chain *c, const struct chain_event *ev,
 {
     const struct kt_msg *m = ev->msg;
     int err = gate(c, m->epoch);
+    if (!err && chain_relay(c, ev, out))
+        return;
     if (!err && m->u.flush.upto > c->applied.seq)
         err = KT_E_BEHIND;
     if (!err && c->n_flushes == CHAIN_FLUSH_MAX)

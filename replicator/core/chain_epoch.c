@@ -25,6 +25,7 @@ void chain_drop_ring(struct chain *c, struct chain_out *out)
     }
     c->bytes = 0;
     c->n_flushes = 0; /* clients ask again in the next epoch */
+    chain_relay_forget(c, 0);
 }
 
 /* ---- SEAL ---- */

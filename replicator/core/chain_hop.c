@@ -9,6 +9,9 @@
 #include "replicator/core/chain_int.h"
 
 #define RESUME_MS 300u
+/* F23: an acknowledgement owed for so long is worth a word to the hub. */
+#define SLOW_MS 1000u
+#define LATE_TICK_MS 500u
 
 static bool from_member(const struct chain *c, const struct chain_event *ev,
                         int index)
@@ -131,6 +134,10 @@ void chain_on_nak(struct chain *c, const struct chain_event *ev,
                   struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
+    if (m->u.nak.re == KT_MSG_FLUSH) {
+        chain_relay_nak(c, ev, out);
+        return;
+    }
     int dst = c->have_cfg ? kt_cfg_syncing(&c->cfg) : -1;
     if (from_succ(c, ev)) {
         if (m->u.nak.err == KT_E_GAP)
@@ -191,8 +198,37 @@ void chain_on_link(struct chain *c, const struct chain_event *ev,
     }
 }
 
+/* F23: the successor, or who stands behind it, takes records and does not
+ * acknowledge them. One record at a time is watched: the last one sent when
+ * the one before it was acknowledged. Not judged: what our own log lacks too,
+ * and the time for which we were stopped ourselves. */
+static void watch_succ(struct chain *c, struct chain_out *out)
+{
+    bool late = c->now_ms - c->tick_ms > LATE_TICK_MS;
+    c->tick_ms = c->now_ms;
+    if (chain_is_tail(c) || c->succ != CHAIN_SUCC_STREAMING ||
+        c->sent <= c->succ_acked) {
+        c->owed_seq = 0;
+        return;
+    }
+    if (c->owed_seq <= c->succ_acked || c->owed_seq > c->sent || late) {
+        c->owed_seq = c->sent;
+        c->owed_ms = c->now_ms;
+    }
+    uint64_t owed = c->now_ms - c->owed_ms;
+    if (owed < SLOW_MS || c->applied.seq < c->owed_seq ||
+        c->now_ms - c->slow_ms < SLOW_MS)
+        return;
+    c->slow_ms = c->now_ms;
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_HUB, KT_MSG_REPORT);
+    m->u.report.node = c->cfg.members[c->me + 1].node;
+    m->u.report.slow_ms = owed;
+}
+
 void chain_hop_tick(struct chain *c, struct chain_out *out)
 {
+    if (c->role == CHAIN_MEMBER)
+        watch_succ(c, out);
     if (c->succ_link && c->succ == CHAIN_SUCC_RESUMING &&
         c->now_ms - c->resume_ms >= RESUME_MS)
         send_resume(c, out);
@@ -204,6 +240,7 @@ void chain_hop_activate(struct chain *c, struct chain_out *out)
 {
     c->succ = CHAIN_SUCC_DOWN;
     c->succ_link = c->dst_link = false;
+    c->owed_seq = 0;
     c->sent = c->acked;
     c->succ_acked = c->acked;
     c->ackc_sent = c->acked;

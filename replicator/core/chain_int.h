@@ -54,6 +54,17 @@ void chain_ask_credit(struct chain_out *out);
 void chain_on_credit(struct chain *c, const struct chain_event *ev);
 uint64_t chain_ticket(struct chain *c);
 
+/* chain_relay.c */
+/* True when the FLUSH is another member's: passed on, or refused. */
+bool chain_relay(struct chain *c, const struct chain_event *ev,
+                 struct chain_out *out);
+void chain_on_flush_ok(struct chain *c, const struct chain_event *ev,
+                       struct chain_out *out);
+void chain_relay_nak(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out);
+/* Those asked for on conn; 0: all. */
+void chain_relay_forget(struct chain *c, uint64_t conn);
+
 /* chain_hop.c */
 void chain_on_fwd(struct chain *c, const struct chain_event *ev,
                   struct chain_out *out);

@@ -142,6 +142,8 @@ void conns_nak(struct conn *cn, const struct kt_msg *re, int err)
     m.u.nak.re = re->type;
     if (re->type == KT_MSG_WRITE)
         m.u.nak.wseq = re->u.write.wseq;
+    else if (re->type == KT_MSG_FLUSH)
+        m.u.nak.store = re->u.flush.store;
     conns_send(cn, &m);
 }
 
@@ -187,6 +189,8 @@ static bool may_replicator(uint8_t cls, uint8_t type)
     case KT_MSG_FWD:
         return cls != KT_CLASS_CONTROL;
     case KT_MSG_RESUME:
+    case KT_MSG_FLUSH:
+    case KT_MSG_FLUSH_OK:
     case KT_MSG_EQDATA:
         return cls == KT_CLASS_DATA;
     case KT_MSG_SYNC_START:
@@ -211,6 +215,8 @@ static bool may_link(uint8_t cls, uint8_t type)
     case KT_MSG_CFG:
         return true;
     case KT_MSG_RESUME_OK:
+    case KT_MSG_FLUSH:
+    case KT_MSG_FLUSH_OK:
         return cls == KT_CLASS_DATA;
     case KT_MSG_SYNC_AT:
     case KT_MSG_DIGEST:

@@ -265,6 +265,7 @@ static void act(struct schain *sc, const struct chain_act *a)
         break;
     case CHAIN_ACT_SEND_HUB:
         ghost_told_hub(sc, &a->msg);
+        n->w->st->slow += a->msg.type == KT_MSG_REPORT;
         node_send_hub(n, &a->msg);
         break;
     case CHAIN_ACT_RELEASE:

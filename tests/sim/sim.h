@@ -105,7 +105,7 @@ struct sim_stats {
     uint64_t eios, replays, resends, dups, gaps, resumes, resyncs, extents;
     uint64_t old_copies;
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
-    uint64_t hand_overs, hand_overs_refused;
+    uint64_t hand_overs, hand_overs_refused, relays, slow;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
