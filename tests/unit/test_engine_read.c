@@ -75,6 +75,8 @@ static void a_local_member_is_read_first(void **st)
         .type = ENGINE_EV_CFG, .now_ms = r->now, .cfg = &r->cfg[0]};
     engine_step(r->e, &ev, &r->out);
     for (uint32_t i = 0; i < r->out.n; i++) {
+        if (r->out.act[i].type != ENGINE_ACT_CONNECT)
+            continue;
         uint32_t node = r->out.act[i].node->id.b[0];
         r->slot_of[node] = r->out.act[i].slot;
         r->node_of[r->out.act[i].slot] = node;
