@@ -91,6 +91,10 @@
       "I21")                                                                   \
     X(dedup_travels, "the duplicate filter comes with a resync",               \
       "B6")                                                                    \
+    X(whole, "what is copied to is no prefix any more, and says so",           \
+      "I7 I21")                                                                \
+    X(suffix_id, "a log goes on only from the very same record",               \
+      "I7 I8")                                                                 \
     X(sync_durable, "SYNC_ACK after fdatasync",                                \
       "I14")                                                                   \
     /* replicator/store (the twin in memory) */                                \
@@ -199,6 +203,9 @@
     X(nospc, "a write refused for want of a slot")                             \
     X(append_refused, "a record of a resync refused for want of a slot")       \
     X(sync_again, "a resync starts over in its epoch")                         \
+    X(suffix_other, "a target that is no prefix of the source")                \
+    X(suffix_gap, "the log does not reach back to the target")                 \
+    X(suffix_again, "a target that fell behind is fed from the log again")     \
     X(feed_skip, "a record of a queued extent goes as SKIP")                   \
     X(feed_again, "an extent queued again while it is copied")                 \
     X(copy_free, "a copy of an extent that only the target has")               \

@@ -72,6 +72,7 @@ void chain_init(struct chain *c, const struct chain_origin *o)
     c->incarnation = o->incarnation;
     c->cont_base = o->cont_base;
     c->promised = o->promised;
+    c->whole = o->whole;
     c->phase = CHAIN_DETACHED;
     if (o->cfg) {
         c->cfg = *o->cfg;
@@ -191,6 +192,7 @@ static bool append_refused(struct chain *c, int err, struct chain_out *out)
         return false; /* B7: cannot be */
     KT_REACH(append_refused);
     c->refused = true;
+    chain_unwhole(c, out); /* dedup knows records that are not here */
     if (c->role == CHAIN_DST)
         chain_dst_fail(c, out, KT_E_NOSPC);
     return true;
@@ -271,6 +273,7 @@ static void on_completion(struct chain *c, const struct chain_event *ev,
     case CHAIN_EV_SAVED:
         assert(c->saves > 0);
         c->saves--;
+        c->unwhole = c->unwhole && c->saves > 0;
         if (ev->err < 0)
             store_failed(c, out);
         else
@@ -290,6 +293,9 @@ static void on_completion(struct chain *c, const struct chain_event *ev,
         break;
     case CHAIN_EV_BASE:
         chain_src_done(c, ev, out);
+        break;
+    case CHAIN_EV_LOG:
+        chain_log_read(c, ev, out);
         break;
     }
 }
@@ -390,5 +396,7 @@ void chain_check(const struct chain *c)
         assert(c->received.seq - c->acked <= CHAIN_RING);
         assert(c->sent <= c->received.seq);
         assert(c->succ_acked <= c->received.seq); /* I12 */
+        /* I8: nothing lies between what was fed and the ring. */
+        assert(!chain_src_is_live(c) || c->src.fed >= c->acked);
     }
 }

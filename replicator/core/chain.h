@@ -34,6 +34,7 @@ enum chain_ev_type {
     CHAIN_EV_SUMS,      /* a CHAIN_ACT_SUMS ended; extent, err, sums.. */
     CHAIN_EV_BASE,      /* a CHAIN_ACT_BASE_READ ended; extent, off, buf */
     CHAIN_EV_ROWS,      /* a CHAIN_ACT_ROWS ended; first, next, rows */
+    CHAIN_EV_LOG,       /* a CHAIN_ACT_LOG_READ ended; err, recs, bufs */
     CHAIN_EV_CONN_GONE, /* conn is closed: forget it */
     CHAIN_EV_TICK,      /* about every 100 ms, and when out->more was set */
 };
@@ -54,7 +55,7 @@ struct chain_event {
     uint64_t promised;  /* SAVED */
     uint32_t set_aside; /* CREDIT */
     bool full;          /* CREDIT */
-    uint64_t sync_id;   /* SUMS, BASE, ROWS: echoed from the action */
+    uint64_t sync_id;   /* SUMS, BASE, ROWS, LOG: echoed from the action */
     uint32_t extent, off, len;
     uint32_t ext_state;   /* SUMS: KT_DIGEST_F_* */
     struct kt_rid ext_id; /* SUMS */
@@ -65,6 +66,10 @@ struct chain_event {
      * less than it was asked for. */
     uint32_t first, next, n_rows;
     const struct kt_digest_row *rows;
+    /* LOG: records of the history, in order; borrowed like buf. */
+    uint32_t n_recs;
+    const struct kt_record *recs;
+    struct kt_buf *const *bufs;
 };
 
 /* ---- actions ---- */
@@ -79,7 +84,7 @@ enum chain_act_type {
                             more reference of buf, for the core */
     CHAIN_ACT_RELEASE,   /* drop the core's reference of buf */
     CHAIN_ACT_SYNC,      /* store_sync */
-    CHAIN_ACT_SAVE,      /* store_save: promised, and cfg when not NULL */
+    CHAIN_ACT_SAVE,      /* store_save: promised, whole, cfg if not NULL */
     CHAIN_ACT_ACKED,     /* store_acked: seq */
     CHAIN_ACT_CREDIT,    /* store_grant(want), then CHAIN_EV_CREDIT with what
                             is set aside now and whether the store is full */
@@ -93,6 +98,7 @@ enum chain_act_type {
     CHAIN_ACT_SUMS,      /* store_sums(extent), then CHAIN_EV_SUMS */
     CHAIN_ACT_BASE_READ, /* store_read(extent, off, len), then _EV_BASE */
     CHAIN_ACT_ROWS,      /* store_digest [first, first + count), then _ROWS */
+    CHAIN_ACT_LOG_READ,  /* store_log_read(after, count), then _LOG */
     CHAIN_ACT_CONFIG, /* chain_cfg changed: set links up (chain_wants_*), feed
 LINK_UP for those that are up already, send
                          CFG to the connections of its client */
@@ -108,6 +114,7 @@ struct chain_act {
     struct kt_buf *buf;   /* APPEND, RELEASE */
     uint64_t tag;
     uint64_t promised;
+    struct kt_id whole; /* SAVE */
     const struct kt_cfg *cfg;
     const struct kt_dedup *dedup; /* SYNC_START */
     uint64_t seq;
@@ -162,8 +169,10 @@ enum chain_ext {
 enum chain_sync_state {
     CHAIN_SYNC_OFF,
     CHAIN_SYNC_START,   /* SYNC_START sent */
+    CHAIN_SYNC_LOG,     /* records after dst's, from the log */
     CHAIN_SYNC_COMPARE, /* windows of digests */
     CHAIN_SYNC_COPY,    /* queued extents */
+    CHAIN_SYNC_TAIL,    /* the log was sent; what comes now is fed */
     CHAIN_SYNC_ENDING,  /* SYNC_DONE sent */
     CHAIN_SYNC_DONE,    /* SYNC_FIN sent */
 };
@@ -193,7 +202,13 @@ struct chain_src { /* feeding a syncing member */
     uint64_t dst_acked;
     uint64_t feed_bytes; /* sent, not acknowledged (estimate by records) */
     uint64_t start_seq;  /* SYNC_START's position */
-    uint32_t window;     /* first extent of the window being compared */
+    bool suffix;         /* dst was asked whether the log will do */
+    bool no_suffix;      /* and it will not, in this epoch */
+    bool log_asked;
+    struct kt_rid fed_id;  /* of fed, when suffix */
+    uint64_t hold;         /* acked stays at or below while log_asked */
+    uint64_t records_sent; /* from the log */
+    uint32_t window;       /* first extent of the window being compared */
     bool have_mine, have_theirs;
     uint32_t n_mine, n_theirs;
     uint32_t mine_end, theirs_end; /* rows are complete below */
@@ -217,6 +232,7 @@ struct chain_src { /* feeding a syncing member */
 
 struct chain_dst { /* being fed */
     bool started;
+    bool suffix; /* records only, whole ones */
     uint64_t conn;
     uint64_t id;
     struct kt_rid reset_at;
@@ -241,6 +257,10 @@ struct chain {
     uint8_t n_serving;
     bool have_cfg;
     struct kt_cfg cfg; /* last ACTIVE one */
+    /* The copy is a prefix of this history and nothing else (2.9); zero: it
+     * was reset since it served last. What is saved is never more than that. */
+    struct kt_id whole;
+    bool unwhole;      /* the save that takes it back is under way */
     uint64_t promised; /* durable */
     uint64_t sealing;  /* epoch being promised or sealed for */
     uint32_t saves;    /* in flight */
@@ -317,6 +337,7 @@ struct chain {
 
     /* counters for tests, reach and status */
     uint64_t n_dup, n_gap, n_resume, n_old_epoch, n_skip, n_relay;
+    uint64_t n_suffix, n_log; /* resyncs ended so, records sent so */
 };
 
 /* What the store remembers of the chain (struct store_chain_info has the
@@ -327,6 +348,7 @@ struct chain_origin {
     uint64_t incarnation, cont_base;
     uint64_t promised;
     const struct kt_cfg *cfg; /* or NULL */
+    struct kt_id whole;
     struct kt_rid applied;
     uint64_t durable;
     const struct kt_dedup *dedup;

@@ -37,6 +37,7 @@ static void append(struct chain *c, struct chain_out *out,
                    const struct kt_record *rec, struct kt_buf *buf,
                    uint64_t tag)
 {
+    assert(kt_id_is_zero(&c->whole) || !KT_RULE(whole)); /* 2.9 */
     struct chain_act *a = chain_act(out, CHAIN_ACT_APPEND);
     a->rec = *rec;
     a->rec.chain = c->id;
@@ -69,7 +70,8 @@ void chain_dst_fwd(struct chain *c, const struct chain_event *ev,
     bool payload = r->op == KT_OP_WRITE && !(r->flags & KT_RF_SKIP);
     if (r->id.seq != c->received.seq + 1 || !kt_rid_eq(r->prev, c->received) ||
         kt_record_invalid(r, c->cfg.n_extents) || r->op > KT_OP_TRIM ||
-        payload != (ev->msg->buf != NULL)) {
+        payload != (ev->msg->buf != NULL) ||
+        (d->suffix && r->flags & KT_RF_SKIP)) {
         c->n_gap++;
         chain_nak(c, out, ev, KT_E_GAP);
         d->started = false;
@@ -92,6 +94,29 @@ void chain_dst_fwd(struct chain *c, const struct chain_event *ev,
 
 /* ---- the copy ---- */
 
+/* 2.9: nothing is reset; what follows our last record will do. Or it will not,
+ * when there is more here, or less, than the records of one history. */
+static void on_suffix(struct chain *c, const struct chain_event *ev,
+                      struct chain_out *out)
+{
+    struct chain_dst *d = &c->dst;
+    if (c->appends > 0) {
+        chain_nak(c, out, ev, KT_E_NEW_EPOCH); /* a moment */
+        return;
+    }
+    assert(kt_rid_eq(c->received, c->applied));
+    memset(d, 0, sizeof(*d));
+    d->conn = ev->conn;
+    d->id = ev->msg->req;
+    d->started = d->suffix = !kt_id_is_zero(&c->whole);
+    c->ackc_sent = c->applied.seq;
+    struct kt_msg *m = tell(c, out, KT_MSG_SYNC_AT);
+    m->u.sync.history = c->whole;
+    m->u.sync.at = c->applied;
+    m->u.sync.incarnation = c->incarnation;
+    m->u.sync.suffix = d->suffix;
+}
+
 static void on_start(struct chain *c, const struct chain_event *ev,
                      struct chain_out *out)
 {
@@ -105,6 +130,14 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     }
     if (!m->buf || m->buf->data_len != KT_DEDUP_BYTES) {
         chain_nak(c, out, ev, KT_E_INVALID);
+        return;
+    }
+    if (m->u.sync.suffix) {
+        on_suffix(c, ev, out);
+        return;
+    }
+    if (KT_RULE(whole) && !chain_unwhole(c, out)) {
+        chain_nak(c, out, ev, KT_E_NEW_EPOCH); /* durable first */
         return;
     }
     memset(d, 0, sizeof(*d));
@@ -232,7 +265,7 @@ void chain_dst_msg(struct chain *c, const struct chain_event *ev,
     if (!d->started || ev->conn != d->conn)
         return;
     if (m->type == KT_MSG_COPY_START) {
-        if (m->u.ext.extent < c->cfg.n_extents)
+        if (!d->suffix && m->u.ext.extent < c->cfg.n_extents)
             on_copy_start(c, m, out);
         return;
     }

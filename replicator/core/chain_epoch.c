@@ -28,6 +28,27 @@ void chain_drop_ring(struct chain *c, struct chain_out *out)
     chain_relay_forget(c, 0);
 }
 
+void chain_save(struct chain *c, struct chain_out *out, uint64_t promised,
+                const struct kt_cfg *cfg)
+{
+    struct chain_act *a = chain_act(out, CHAIN_ACT_SAVE);
+    a->promised = promised;
+    a->whole = c->whole;
+    a->cfg = cfg;
+    c->saves++;
+}
+
+bool chain_unwhole(struct chain *c, struct chain_out *out)
+{
+    if (!kt_id_is_zero(&c->whole)) {
+        memset(&c->whole, 0, sizeof(c->whole));
+        c->unwhole = true;
+        /* A promise that is being saved is not to be undone (I3). */
+        chain_save(c, out, kt_max_u64(c->promised, c->sealing), NULL);
+    }
+    return !c->unwhole;
+}
+
 /* ---- SEAL ---- */
 
 static struct kt_msg *hub_msg(struct chain *c, struct chain_out *out,
@@ -84,9 +105,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
     c->sealing = e;
     c->eq_epoch = 0;
     if (c->promised < e) {
-        struct chain_act *a = chain_act(out, CHAIN_ACT_SAVE);
-        a->promised = e;
-        c->saves++;
+        chain_save(c, out, e, NULL);
     }
 }
 
@@ -238,15 +257,17 @@ static void install(struct chain *c, const struct kt_cfg *cfg, int me)
     c->me = me < 0 ? 0 : (uint8_t)me;
     c->n_serving = (uint8_t)kt_cfg_serving(cfg);
     c->role = CHAIN_NONE;
-    if (state == KT_M_SERVING)
+    if (state == KT_M_SERVING) {
         c->role = CHAIN_MEMBER;
-    else if (state == KT_M_SYNCING)
+        c->whole = cfg->history;
+    } else if (state == KT_M_SYNCING) {
         c->role = CHAIN_DST;
+    }
     c->eq_epoch = 0;
     memset(c->eq_push, 0, sizeof(c->eq_push));
     memset(&c->dst, 0, sizeof(c->dst));
     chain_src_stop(c);
-    c->src.failed = false;
+    c->src.failed = c->src.no_suffix = false;
 }
 
 void chain_on_activate(struct chain *c, const struct chain_event *ev,
@@ -268,10 +289,7 @@ void chain_on_activate(struct chain *c, const struct chain_event *ev,
             c->acked = c->applied.seq; /* I9: all have it */
             chain_act(out, CHAIN_ACT_ACKED)->seq = c->acked;
         }
-        struct chain_act *a = chain_act(out, CHAIN_ACT_SAVE);
-        a->promised = c->promised;
-        a->cfg = &c->cfg;
-        c->saves++;
+        chain_save(c, out, c->promised, &c->cfg);
         chain_act(out, CHAIN_ACT_CONFIG);
         chain_hop_activate(c, out);
     }

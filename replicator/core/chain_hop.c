@@ -271,8 +271,9 @@ static void forward(struct chain *c, struct chain_out *out)
         m->u.rec = e->rec;
         m->buf = e->buf;
     }
-    while (chain_is_tail(c) && c->src.state != CHAIN_SYNC_OFF &&
-           c->src.fed < c->received.seq && chain_room(out))
+    while (chain_is_tail(c) && chain_src_is_live(c) &&
+           c->src.fed < c->received.seq && chain_room(out) &&
+           !chain_log_again(c))
         chain_src_feed(c, out, chain_entry(c, ++c->src.fed));
 }
 
@@ -282,8 +283,8 @@ static void acknowledge(struct chain *c, struct chain_out *out)
     uint64_t upto = KT_RULE(ack_logged) ? c->applied.seq : c->received.seq;
     if (!chain_is_tail(c) && KT_RULE(ack_succ))
         upto = kt_min_u64(upto, c->succ_acked);
-    else if (c->src.state != CHAIN_SYNC_OFF)
-        upto = kt_min_u64(upto, c->src.fed);
+    else
+        upto = kt_min_u64(upto, chain_src_limit(c));
     uint64_t before = c->acked;
     while (c->acked < upto && chain_room(out)) {
         struct chain_entry *e = chain_entry(c, ++c->acked);

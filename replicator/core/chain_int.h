@@ -9,6 +9,9 @@
 /* Tags of appends that are no step of the history. */
 #define CHAIN_TAG_LOCAL (1ull << 63)
 
+/* What a record on its way to dst counts for. */
+#define CHAIN_FEED_COST(buf) (256u + ((buf) ? (buf)->data_len : 0u))
+
 struct chain_act *chain_act(struct chain_out *out, enum chain_act_type type);
 /* A message of this chain at cfg.epoch. */
 struct kt_msg *chain_msg(struct chain *c, struct chain_out *out,
@@ -91,10 +94,30 @@ void chain_on_pushed(struct chain *c, const struct chain_event *ev,
                      struct chain_out *out);
 void chain_on_activate(struct chain *c, const struct chain_event *ev,
                        struct chain_out *out);
+/* promised and whole, and cfg unless NULL, are to be durable. */
+void chain_save(struct chain *c, struct chain_out *out, uint64_t promised,
+                const struct kt_cfg *cfg);
+/* The copy will not be a prefix any more. True when that is durable. */
+bool chain_unwhole(struct chain *c, struct chain_out *out);
 void chain_epoch_pump(struct chain *c, struct chain_out *out);
 void chain_drop_ring(struct chain *c, struct chain_out *out);
 
+/* chain_log.c */
+/* Dst said where its history ends: what follows comes from the log. */
+void chain_log_begin(struct chain *c, const struct kt_msg *at,
+                     struct chain_out *out);
+void chain_log_read(struct chain *c, const struct chain_event *ev,
+                    struct chain_out *out);
+void chain_log_pump(struct chain *c, struct chain_out *out);
+/* The feed has grown too long for memory: on from the log. */
+bool chain_log_again(struct chain *c);
+
 /* chain_src.c */
+void chain_src_start(struct chain *c, struct chain_out *out);
+/* True when every new record goes to dst at once. */
+bool chain_src_is_live(const struct chain *c);
+/* How far the resync lets acked go: what lies beyond is still needed. */
+uint64_t chain_src_limit(const struct chain *c);
 void chain_src_stop(struct chain *c);
 void chain_src_msg(struct chain *c, const struct chain_event *ev,
                    struct chain_out *out);

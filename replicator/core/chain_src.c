@@ -14,7 +14,9 @@
  * 4 Nothing queued and dst close behind: SYNC_DONE, dst syncs its log,
  *   SYNC_FIN to the hub, which seals and equalizes the rest.
  * A lost link or a gap starts over; extents already equal stay so. Not after
- * SYNC_FIN: see chain_src_restart(). */
+ * SYNC_FIN: see chain_src_restart().
+ * All this when the log's suffix will not do (chain_log.c), which is asked
+ * first. */
 #include <errno.h>
 #include <string.h>
 
@@ -64,7 +66,22 @@ void chain_src_restart(struct chain *c, struct chain_out *out)
         chain_src_stop(c);
 }
 
-static void start(struct chain *c, struct chain_out *out)
+bool chain_src_is_live(const struct chain *c)
+{
+    const struct chain_src *s = &c->src;
+    return s->state >= CHAIN_SYNC_COMPARE ||
+           (s->state == CHAIN_SYNC_START && !s->suffix);
+}
+
+uint64_t chain_src_limit(const struct chain *c)
+{
+    const struct chain_src *s = &c->src;
+    if (chain_src_is_live(c))
+        return s->fed;
+    return s->state == CHAIN_SYNC_LOG && s->log_asked ? s->hold : UINT64_MAX;
+}
+
+void chain_src_start(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
     if (s->start_seq)
@@ -72,6 +89,9 @@ static void start(struct chain *c, struct chain_out *out)
     chain_src_stop(c);
     s->state = CHAIN_SYNC_START;
     s->since_ms = c->now_ms;
+    s->suffix = !s->no_suffix;
+    s->log_asked = false;
+    s->records_sent = 0;
     s->fed = s->dst_acked = s->start_seq = c->received.seq;
     s->feed_bytes = 0;
     s->window = s->scan = s->n_queued = 0;
@@ -84,6 +104,7 @@ static void start(struct chain *c, struct chain_out *out)
     m->req = s->id;
     m->u.sync.history = c->cfg.history;
     m->u.sync.at = c->received;
+    m->u.sync.suffix = s->suffix;
 }
 
 /* ---- the feed ---- */
@@ -130,7 +151,8 @@ void chain_src_feed(struct chain *c, struct chain_out *out,
         m->buf = NULL;
         c->n_skip++;
     }
-    s->feed_bytes += 256 + (m->buf ? m->buf->data_len : 0);
+    s->feed_bytes += CHAIN_FEED_COST(m->buf);
+    s->fed_id = e->rec.id;
 }
 
 void chain_src_acked(struct chain *c, uint64_t upto)
@@ -437,6 +459,10 @@ void chain_src_msg(struct chain *c, const struct chain_event *ev,
     case KT_MSG_SYNC_AT:
         if (s->state == CHAIN_SYNC_START && m->req == s->id &&
             m->u.sync.incarnation == dst->incarnation) {
+            if (s->suffix) {
+                chain_log_begin(c, m, out);
+                break;
+            }
             s->state = CHAIN_SYNC_COMPARE;
             s->window = UINT32_MAX; /* begins when our log is there */
         }
@@ -482,6 +508,23 @@ static void compare_step(struct chain *c, struct chain_out *out)
         s->state = CHAIN_SYNC_COPY;
 }
 
+static void say_done(struct chain *c, struct chain_out *out)
+{
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_DONE);
+    m->req = c->src.id;
+    m->u.sync.at = c->received;
+}
+
+static void end_when_close(struct chain *c, struct chain_out *out)
+{
+    struct chain_src *s = &c->src;
+    if (s->dst_acked + CLOSE_BEHIND < s->fed)
+        return;
+    c->n_suffix += s->state == CHAIN_SYNC_TAIL;
+    s->state = CHAIN_SYNC_ENDING;
+    say_done(c, out);
+}
+
 void chain_src_pump(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
@@ -490,7 +533,9 @@ void chain_src_pump(struct chain *c, struct chain_out *out)
     uint64_t waited = c->now_ms - s->since_ms;
     if ((s->state == CHAIN_SYNC_OFF && waited >= START_RETRY_MS) ||
         (s->state == CHAIN_SYNC_START && waited >= START_WAIT_MS))
-        start(c, out);
+        chain_src_start(c, out);
+    if (s->state == CHAIN_SYNC_LOG)
+        chain_log_pump(c, out);
     if (s->fed != c->received.seq)
         return; /* the feed first: COPY_START stands in the stream */
     if (s->state == CHAIN_SYNC_COMPARE)
@@ -500,20 +545,14 @@ void chain_src_pump(struct chain *c, struct chain_out *out)
             copy_next(c, out);
         if (s->copying)
             copy_step(c, out);
-        else if (s->dst_acked + CLOSE_BEHIND >= s->fed) {
-            s->state = CHAIN_SYNC_ENDING;
-            struct kt_msg *m =
-                chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_DONE);
-            m->req = s->id;
-            m->u.sync.at = c->received;
-        }
+        else
+            end_when_close(c, out);
     }
+    if (s->state == CHAIN_SYNC_TAIL)
+        end_when_close(c, out);
     if (s->state == CHAIN_SYNC_DONE &&
         c->now_ms - s->since_ms >= FIN_RETRY_MS) {
-        struct kt_msg *m =
-            chain_msg(c, out, CHAIN_ACT_SEND_DST, KT_MSG_SYNC_DONE);
-        m->req = s->id; /* asks dst again, which asks the hub again */
-        m->u.sync.at = c->received;
+        say_done(c, out); /* asks dst again, which asks the hub again */
         s->since_ms = c->now_ms;
     }
 }

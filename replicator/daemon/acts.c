@@ -64,6 +64,9 @@ static void act_store(struct rchain *rc, const struct chain_act *a)
     case CHAIN_ACT_ROWS:
         ops_rows(rc, a);
         break;
+    case CHAIN_ACT_LOG_READ:
+        ops_log(rc, a);
+        break;
     default:
         assert(!"an action of the core that nobody carries out");
     }

@@ -41,6 +41,7 @@ static struct rchain *chain_add(struct repl *n, struct store_chain *sc)
                              .cont_base = info.cont_base,
                              .promised = si->promised,
                              .cfg = si->have_cfg ? &si->cfg : NULL,
+                             .whole = si->whole,
                              .applied = si->applied,
                              .durable = si->durable,
                              .dedup = &si->dedup,
@@ -120,8 +121,8 @@ static void log_config(const struct rchain *rc)
 
 static void log_sync(struct rchain *rc)
 {
-    static const char *const names[] = {"off",  "start",  "compare",
-                                        "copy", "ending", "done"};
+    static const char *const names[] = {"off",  "start", "log",    "compare",
+                                        "copy", "tail",  "ending", "done"};
     const struct chain_src *s = &rc->c.src;
     uint64_t now = repl_now(rc->n);
     if (s->state == rc->sync_logged &&
@@ -132,11 +133,12 @@ static void log_sync(struct rchain *rc)
     rc->sync_log_ms = now;
     kt_log(KT_LOG_INFO, "sync",
            "chain=%llu state=%s extents_done=%llu extents_total=%llu "
-           "bytes=%llu",
+           "records=%llu bytes=%llu",
            (unsigned long long)rc->c.id,
            s->state < KT_ARRAY_LEN(names) ? names[s->state] : "?",
            (unsigned long long)s->extents_done,
            (unsigned long long)s->extents_total,
+           (unsigned long long)s->records_sent,
            (unsigned long long)s->bytes_sent);
 }
 

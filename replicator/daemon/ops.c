@@ -195,6 +195,7 @@ void ops_save(struct rchain *rc, const struct chain_act *a)
     p->r.op.done = save_cb;
     p->r.chain = rc->sc;
     p->r.promised = a->promised;
+    p->r.whole = a->whole;
     p->r.cfg = a->cfg;
     store_save(rc->n->store, &p->r);
     p->r.cfg = NULL; /* copied; the core's may change now */
@@ -308,4 +309,38 @@ void ops_rows(struct rchain *rc, const struct chain_act *a)
     p->r.op.done = rows_cb;
     p->r.chain = rc->sc;
     store_digest(rc->n->store, &p->r);
+}
+
+static void log_deliver(struct op *o)
+{
+    struct op_log *p = kt_container_of(o, struct op_log, o);
+    uint32_t n = o->err < 0 ? 0 : p->r.ret_n;
+    struct chain_event ev = {.type = CHAIN_EV_LOG,
+                             .err = o->err,
+                             .sync_id = o->sync_id,
+                             .n_recs = n,
+                             .recs = p->r.recs,
+                             .bufs = p->r.bufs};
+    chains_step(o->rc, &ev);
+    for (uint32_t i = 0; i < n; i++)
+        kt_buf_unref(p->r.bufs[i]);
+    ops_free(o);
+}
+
+static void log_cb(struct store_op *so, int err)
+{
+    ops_finish(&kt_container_of(so, struct op_log, r.op)->o, err);
+}
+
+void ops_log(struct rchain *rc, const struct chain_act *a)
+{
+    struct op *o = ops_new(rc, POOL_LOG);
+    struct op_log *p = kt_container_of(o, struct op_log, o);
+    o->deliver = log_deliver;
+    o->sync_id = a->sync_id;
+    p->r.op.done = log_cb;
+    p->r.chain = rc->sc;
+    p->r.after = a->after;
+    p->r.max_records = a->count;
+    store_log_read(rc->n->store, &p->r);
 }

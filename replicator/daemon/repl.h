@@ -222,6 +222,7 @@ void ops_save(struct rchain *rc, const struct chain_act *a);
 void ops_sums(struct rchain *rc, const struct chain_act *a);
 void ops_base(struct rchain *rc, const struct chain_act *a);
 void ops_rows(struct rchain *rc, const struct chain_act *a);
+void ops_log(struct rchain *rc, const struct chain_act *a);
 void ops_drop(struct rchain *rc);
 struct op *ops_new(struct rchain *rc, enum pool pool);
 void ops_free(struct op *o);

@@ -152,6 +152,7 @@ void store_chain_info(const struct store_chain *c,
     ret_i->promised = c->promised;
     ret_i->have_cfg = c->have_cfg;
     ret_i->cfg = c->cfg;
+    ret_i->whole = c->whole;
     ret_i->applied = c->applied;
     /* The cursor is a cache: moving it changes nothing that is seen. */
     ret_i->durable = chain_durable(store_chain_find(c->store, c->id));

@@ -29,6 +29,7 @@ static struct index_cfg *make_row(struct store_chain *c,
         c->save_row->cfg = c->cfg;
     }
     c->save_row->promised = r->promised;
+    c->save_row->whole = r->whole;
     if (r->cfg) {
         c->save_row->have_cfg = true;
         c->save_row->cfg = *r->cfg;
@@ -79,6 +80,7 @@ static void save_op_done(struct store *s, struct store_op *op, int err)
     struct index_cfg *row = row_of(op);
     if (!err) {
         c->promised = row->promised;
+        c->whole = row->whole;
         c->have_cfg = row->have_cfg;
         c->cfg = row->cfg;
     }

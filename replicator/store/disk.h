@@ -125,6 +125,7 @@ struct store_chain {
     uint64_t promised;
     bool have_cfg;
     struct kt_cfg cfg;
+    struct kt_id whole;
     struct index_cfg *save_row; /* what the last store_save asked for */
     struct kt_rid tail;         /* after everything submitted */
     struct kt_rid applied;

@@ -2,6 +2,7 @@
 /* Rows, little-endian; keys are big-endian so that they sort; each value ends
  * with the XXH3-64 of its key and the rest of it (LMDB has no checksums).
  *   cfg   chain -> promised u64 | n_extents u32 | length u32 | kt_cfg_encode
+ *                  | whole[16] (absent: zero)
  *   ckpt  chain -> n_extents u32 | dropped u32 | born_lsn u64 | lsn u64
  *                  | applied (epoch u64, seq u64) | kt_dedup_encode
  *   ext   chain, extent u32, gen u32 -> slot u32 | bits u32 (0 alloc,
@@ -221,6 +222,7 @@ int index_put_cfg(struct index *ix, const struct index_cfg *r)
     kt_put_u32(&w.c, r->n_extents);
     kt_put_u32(&w.c, (uint32_t)len);
     kt_put_bytes(&w.c, b, len);
+    kt_put_bytes(&w.c, r->whole.b, sizeof(r->whole.b));
     return row_put(ix, DB_CFG, &w);
 }
 
@@ -327,7 +329,12 @@ static int visit_cfg(const struct index_visitor *v, struct row *w)
     r.n_extents = kt_get_u32(&w->c);
     uint32_t len = kt_get_u32(&w->c);
     int err = bad_chain(r.chain, r.n_extents);
-    if (err || w->c.bad || len != w->c.left)
+    if (err || w->c.bad || len > w->c.left)
+        return KT_E_CORRUPT;
+    size_t rest = w->c.left - len;
+    if (rest == sizeof(r.whole.b))
+        memcpy(r.whole.b, w->c.p + len, rest);
+    else if (rest)
         return KT_E_CORRUPT;
     r.have_cfg = len > 0;
     if (r.have_cfg)

@@ -21,6 +21,7 @@ struct index_cfg {
     uint64_t promised;
     bool have_cfg;
     struct kt_cfg cfg;
+    struct kt_id whole;
 };
 
 struct index_ckpt {

@@ -122,6 +122,7 @@ static bool chain_copy(struct store_chain *from, struct store_chain **list)
     c->promised = from->promised;
     c->have_cfg = from->have_cfg;
     c->cfg = from->cfg;
+    c->whole = from->whole;
     c->applied = c->tail = from->applied;
     c->durable = from->applied.seq;
     c->dedup = from->dedup;

@@ -40,6 +40,7 @@ struct store_chain {
     uint64_t promised;
     bool have_cfg;
     struct kt_cfg cfg;
+    struct kt_id whole;
     struct kt_rid applied;
     struct kt_dedup dedup;
     struct mem_extent **ext; /* [n_extents], NULL: blank */

@@ -79,10 +79,11 @@ void store_save(struct store *s, struct store_save *r)
     r->op.tag[1] = (uint64_t)(uintptr_t)copy;
 }
 
-static void save_into(struct store_chain *c, const struct store_op *op)
+static void save_into(struct store_chain *c, const struct store_save *r)
 {
-    const struct kt_cfg *cfg = (const void *)(uintptr_t)op->tag[1];
-    c->promised = op->tag[0];
+    const struct kt_cfg *cfg = (const void *)(uintptr_t)r->op.tag[1];
+    c->promised = r->op.tag[0];
+    c->whole = r->whole;
     if (cfg) {
         c->have_cfg = true;
         c->cfg = *cfg;
@@ -94,7 +95,7 @@ void mem_save(struct store *s, const struct store_save *r)
     struct store_chain *c =
         mem_chain_get(&s->disk->chains, r->chain->id, r->chain->n_extents);
     assert(c);
-    save_into(c, &r->op);
+    save_into(c, r);
 }
 
 void store_drop(struct store *s, struct store_drop *r)
@@ -340,7 +341,7 @@ static unsigned fault_of(const struct store_op *op)
 static int complete_save(struct store *s, struct store_op *op)
 {
     mem_save(s, (struct store_save *)op);
-    save_into(store_op_chain(op), op);
+    save_into(store_op_chain(op), (struct store_save *)op);
     mem_op_forget(op);
     return 0;
 }

@@ -88,6 +88,7 @@ static int on_cfg(void *arg, const struct index_cfg *r)
     c->promised = r->promised;
     c->have_cfg = r->have_cfg;
     c->cfg = r->cfg;
+    c->whole = r->whole;
     return 0;
 }
 

@@ -77,6 +77,7 @@ struct store_chain_info {
     uint64_t promised; /* highest epoch sealed (I3) */
     bool have_cfg;
     struct kt_cfg cfg;     /* last ACTIVE configuration saved */
+    struct kt_id whole;    /* as saved */
     struct kt_rid applied; /* last record of the history in the log */
     uint64_t durable;      /* seq up to which the log is synced */
     struct kt_dedup dedup; /* folded up to applied */
@@ -109,12 +110,15 @@ struct store_op {
     uint64_t tag[2];
 };
 
-/* Durably saves promised, and cfg when not NULL. Saves of one chain complete
- * in order. cfg is copied. */
+/* Durably saves promised, whole, and cfg when not NULL. Saves of one chain
+ * complete in order. cfg is copied. whole: the content is a prefix of this
+ * history and nothing else; zero: of none. It is the caller's word: a crash
+ * keeps it true, because what was durable when it was given stays. */
 struct store_save {
     struct store_op op;
     struct store_chain *chain;
     uint64_t promised;
+    struct kt_id whole;
     const struct kt_cfg *cfg;
 };
 void store_save(struct store *s, struct store_save *r);

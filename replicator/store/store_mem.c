@@ -278,6 +278,7 @@ void store_chain_info(const struct store_chain *c,
     ret_i->promised = c->promised;
     ret_i->have_cfg = c->have_cfg;
     ret_i->cfg = c->cfg;
+    ret_i->whole = c->whole;
     ret_i->applied = c->applied;
     ret_i->durable = c->durable;
     ret_i->dedup = c->dedup;

@@ -71,6 +71,7 @@ static void chain_add(struct snode *n, struct store_chain *st)
                              .cont_base = info.cont_base,
                              .promised = si.promised,
                              .cfg = si.have_cfg ? &si.cfg : NULL,
+                             .whole = si.whole,
                              .applied = si.applied,
                              .durable = si.durable,
                              .dedup = &si.dedup,
@@ -140,6 +141,8 @@ static void forget(struct snode *n)
         n->w->st->gaps += n->chains[i].used ? c->n_gap : 0;
         n->w->st->resumes += n->chains[i].used ? c->n_resume : 0;
         n->w->st->skips += n->chains[i].used ? c->n_skip : 0;
+        n->w->st->suffixes += n->chains[i].used ? c->n_suffix : 0;
+        n->w->st->log_records += n->chains[i].used ? c->n_log : 0;
         n->chains[i].used = false;
     }
 }
@@ -241,7 +244,7 @@ static void act_send_dst(struct schain *sc, const struct chain_act *a)
         assert(m.buf && a->dedup);
         kt_dedup_encode(a->dedup, m.buf->data);
         m.buf->data_len = KT_DEDUP_BYTES;
-        sc->n->w->st->resyncs++;
+        sc->n->w->st->resyncs += !m.u.sync.suffix;
     } else if (m.type == KT_MSG_SYNC_END) {
         sc->n->w->st->extents++;
     }

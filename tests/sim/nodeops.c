@@ -204,6 +204,22 @@ static void tell_base(struct sop *o, int err)
     node_step(o->sc, &ev);
 }
 
+static void tell_log(struct sop *o, int err)
+{
+    struct store_log_read *r = &o->u.log;
+    struct chain_event ev = {.type = CHAIN_EV_LOG,
+                             .err = err,
+                             .sync_id = o->sync_id,
+                             .n_recs = err < 0 ? 0 : r->ret_n,
+                             .recs = r->recs,
+                             .bufs = r->bufs};
+    if (!err && rng_chance(&o->sc->n->w->disk, o->sc->n->w->p.log_gap))
+        ev.err = -ENODATA;
+    node_step(o->sc, &ev);
+    for (uint32_t i = 0; i < ev.n_recs; i++)
+        kt_buf_unref(r->bufs[i]);
+}
+
 /* ---- answers ---- */
 
 static struct kt_msg answer(const struct sop *o, uint8_t type)
@@ -299,7 +315,10 @@ static void done(struct store_op *op, int err)
             tell_rows(o, err);
         break;
     default:
-        push_read(o, err);
+        if (o->act == CHAIN_ACT_LOG_READ)
+            tell_log(o, err);
+        else
+            push_read(o, err);
         break;
     }
     op_free(o);
@@ -373,6 +392,9 @@ static void start_digest(struct schain *sc, const struct chain_act *a)
     store_digest(sc->n->store, &o->u.digest);
 }
 
+/* Fewer than asked for, so that the end of a suffix is not its beginning. */
+#define SIM_LOG_RECORDS 4u
+
 void ops_act(struct schain *sc, const struct chain_act *a)
 {
     struct store *s = sc->n->store;
@@ -389,6 +411,7 @@ void ops_act(struct schain *sc, const struct chain_act *a)
         o->tag = a->promised;
         o->u.save.chain = sc->sc;
         o->u.save.promised = a->promised;
+        o->u.save.whole = a->whole;
         o->u.save.cfg = a->cfg;
         store_save(s, &o->u.save);
         break;
@@ -407,6 +430,15 @@ void ops_act(struct schain *sc, const struct chain_act *a)
         o->u.sums.chain = sc->sc;
         o->u.sums.extent = a->extent;
         store_sums(s, &o->u.sums);
+        break;
+    case CHAIN_ACT_LOG_READ:
+        o = op_new(sc, STORE_LOG_READ, a->type);
+        o->sync_id = a->sync_id;
+        o->u.log.chain = sc->sc;
+        o->u.log.after = a->after;
+        o->u.log.max_records = SIM_LOG_RECORDS;
+        o->u.log.ret_n = 0;
+        store_log_read(s, &o->u.log);
         break;
     default:
         sim_fail(sc->n->w, "action %u of the core is carried out by nobody",

@@ -133,10 +133,11 @@ static void print_stats(double seconds)
            " resends, %" PRIu64 " duplicates, %" PRIu64 " gaps, %" PRIu64
            " resumes, %" PRIu64 " EQ records, %" PRIu64 " resyncs, %" PRIu64
            " extents copied, %" PRIu64 " skips, %" PRIu64 " cuts, %" PRIu64
-           " flushes passed back, %" PRIu64 " slow reports\n",
+           " flushes passed back, %" PRIu64 " slow reports, %" PRIu64
+           " resyncs by log, %" PRIu64 " records\n",
            s->epochs, s->vgens, s->attaches, s->fences, s->replays, s->resends,
            s->dups, s->gaps, s->resumes, s->eq_records, s->resyncs, s->extents,
-           s->skips, s->cuts, s->relays, s->slow);
+           s->skips, s->cuts, s->relays, s->slow, s->suffixes, s->log_records);
 }
 
 static bool run_one(const struct options *o, uint64_t seed)

@@ -89,6 +89,7 @@ struct sim_params {
     uint64_t delay_us, disk_us, think_us;
     unsigned depth, codec; /* codec: per mille of messages */
     uint32_t retain;       /* records in the log of a store */
+    unsigned log_gap;      /* permille of reads for a resync that find none */
     unsigned slots;        /* of a store; fewer than extents: it gets full */
     unsigned faults;
     uint64_t fault_ms;                   /* mean time between faults */
@@ -106,6 +107,7 @@ struct sim_stats {
     uint64_t old_copies;
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
     uint64_t hand_overs, hand_overs_refused, relays, slow;
+    uint64_t suffixes, log_records;
 };
 
 /* ---- ghost.c: the history as it was made ---- */

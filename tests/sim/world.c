@@ -233,6 +233,10 @@ static void draw_params(struct world *w)
     p->old_hub = rng_chance(&old, 60);
     p->slots = p->chains == 1 && rng_chance(&r, 150) ? 3 : 64;
     draw_profile(p, &r);
+    /* Else the log would nearly always do, and no extent be compared. */
+    static const unsigned gaps[] = {0, 200, 1000, 1000};
+    struct rng gap = {w->seed ^ 0x1069};
+    p->log_gap = gaps[rng_below(&gap, 4)];
 }
 
 /* Most seeds are short: a third of the time, with the faults closer together,

@@ -105,10 +105,15 @@ static void what_is_promised_survives(void **state)
     make_chain(&g, &m, 5);
     assert_int_equal(do_save(&g, 5, 3, &cfg), 0);
     assert_int_equal(do_save(&g, 5, 4, NULL), 0);
+    store_chain_info(store_chain_find(g.s, 5), &i);
+    assert_true(kt_id_is_zero(&i.whole));
+    struct kt_id whole = {{7}};
+    assert_int_equal(do_save_whole(&g, 5, 4, &whole), 0);
     rig_close(&g);
     rig_open(&g);
     store_chain_info(store_chain_find(g.s, 5), &i);
     assert_int_equal(i.promised, 4);
+    assert_true(kt_id_eq(&i.whole, &whole));
     assert_true(i.have_cfg);
     assert_int_equal(i.cfg.epoch, 3);
     assert_int_equal(i.n_extents, MODEL_EXTENTS);
@@ -117,6 +122,7 @@ static void what_is_promised_survives(void **state)
     store_chain_info(store_chain_find(g.s, 5), &i);
     assert_int_equal(i.promised, 9);
     assert_int_equal(i.cfg.epoch, 3);
+    assert_true(kt_id_is_zero(&i.whole));
     rig_free(&g);
 }
 

@@ -171,6 +171,17 @@ int do_save(struct rig *g, uint64_t chain, uint64_t promised,
     return rig_wait(g, &r.op);
 }
 
+int do_save_whole(struct rig *g, uint64_t chain, uint64_t promised,
+                  const struct kt_id *whole)
+{
+    struct store_save r = {.op.done = rig_done,
+                           .chain = chain_of(g, chain),
+                           .promised = promised,
+                           .whole = *whole};
+    store_save(g->s, &r);
+    return rig_wait(g, &r.op);
+}
+
 int do_sync(struct rig *g, uint64_t chain, uint64_t *ret_durable)
 {
     struct store_sync r = {.op.done = rig_done, .chain = chain_of(g, chain)};

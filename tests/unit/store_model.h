@@ -56,6 +56,8 @@ int do_append(struct rig *g, const struct kt_record *r, struct kt_buf *b);
 /* The model's next record: to the store and to the model. */
 int do_op(struct rig *g, struct model *m, struct kt_record r, uint64_t stamp);
 int do_write(struct rig *g, struct model *m, uint32_t extent, uint32_t sector);
+int do_save_whole(struct rig *g, uint64_t chain, uint64_t promised,
+                  const struct kt_id *whole);
 int do_save(struct rig *g, uint64_t chain, uint64_t promised,
             const struct kt_cfg *cfg);
 int do_sync(struct rig *g, uint64_t chain, uint64_t *ret_durable);

@@ -29,8 +29,14 @@ static void source(unsigned written)
     say_link(&t, 'B', KT_CLASS_SYNC, true);
     tick(&t, 100);
     struct kt_msg *m = heard(&t, KT_MSG_SYNC_START);
-    assert_int_equal(m->u.sync.at.seq, written);
     struct kt_msg at = talk_msg(&t, KT_MSG_SYNC_AT);
+    assert_int_equal(m->u.sync.suffix, 1);
+    at.u.sync.incarnation = 1;
+    say_dst(&at); /* no history of its own */
+    m = heard(&t, KT_MSG_SYNC_START);
+    assert_int_equal(m->u.sync.suffix, 0);
+    assert_int_equal(m->u.sync.at.seq, written);
+    at = talk_msg(&t, KT_MSG_SYNC_AT);
     at.u.sync.at = m->u.sync.at;
     at.u.sync.incarnation = 1;
     say_dst(&at);
