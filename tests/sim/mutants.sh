@@ -12,7 +12,7 @@ set -u
 sim=${top_builddir:?}/tests/sim/sim-mutants
 limit=${LIMIT:-300} starts="1 200001 400001 600001 800001" quick=false
 if test "${1:-}" = --quick; then
-    quick=true limit=${LIMIT:-400} starts=1
+    quick=true limit=${LIMIT:-1500} starts=1
 fi
 # Covered by others, where no schedule says so: rule and all that are off.
 covered='ack_vgen ack_vgen,fresh_wseq

@@ -76,6 +76,8 @@ static void chain_add(struct snode *n, struct store_chain *st)
                              .durable = si.durable,
                              .dedup = &si.dedup,
                              .alloc = si.alloc};
+    if (n->w->p.digests)
+        memset(&o.whole, 0, sizeof(o.whole));
     memset(sc, 0, offsetof(struct schain, c));
     sc->used = true;
     sc->n = n;

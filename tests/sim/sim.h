@@ -91,6 +91,8 @@ struct sim_params {
     uint32_t retain;       /* records in the log of a store */
     unsigned log_gap;      /* permille of reads for a resync that find none */
     unsigned slots;        /* of a store; fewer than extents: it gets full */
+    bool digests; /* who restarts forgets that it is a prefix: resyncs compare
+                     extents */
     unsigned faults;
     uint64_t fault_ms;                   /* mean time between faults */
     uint64_t run_ms;                     /* until everything is healed */

@@ -231,6 +231,7 @@ static void draw_params(struct world *w)
     /* Two chains share nodes unevenly: there a store may be too small. */
     struct rng old = {w->seed ^ 0x01db};
     p->old_hub = rng_chance(&old, 60);
+    p->digests = rng_chance(&old, 400);
     p->slots = p->chains == 1 && rng_chance(&r, 150) ? 3 : 64;
     draw_profile(p, &r);
     /* Else the log would nearly always do, and no extent be compared. */
