@@ -195,7 +195,8 @@ struct chain_relay { /* FLUSH passed on to store; conn 0: none */
 
 struct chain_src { /* feeding a syncing member */
     uint8_t state; /* enum chain_sync_state */
-    bool failed;   /* not tried again in this epoch */
+    bool failed;   /* not tried again in this epoch, but told again */
+    int err;       /* why it failed */
     uint64_t since_ms;
     uint64_t id;  /* of this attempt; echoed by actions */
     uint64_t fed; /* last seq sent to dst */

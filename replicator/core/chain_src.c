@@ -36,10 +36,20 @@ void chain_src_stop(struct chain *c)
     c->src.copying = false;
 }
 
-void chain_src_fail(struct chain *c, struct chain_out *out, int err)
+/* The hub may be away: told until it begins another epoch. */
+static void tell_failed(struct chain *c, struct chain_out *out)
 {
     const struct kt_member *dst = chain_wants_dst(c);
-    if (c->src.state == CHAIN_SYNC_OFF || !dst)
+    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_HUB, KT_MSG_SYNC_FIN);
+    m->u.sync_fin.store = dst->store;
+    m->u.sync_fin.incarnation = dst->incarnation;
+    m->u.sync_fin.err = c->src.err;
+    c->src.since_ms = c->now_ms;
+}
+
+void chain_src_fail(struct chain *c, struct chain_out *out, int err)
+{
+    if (c->src.state == CHAIN_SYNC_OFF || !chain_wants_dst(c))
         return;
     if (err == KT_E_NEW_EPOCH || err == KT_E_NOT_SERVING) {
         /* dst is not activated yet: tried again. */
@@ -47,12 +57,10 @@ void chain_src_fail(struct chain *c, struct chain_out *out, int err)
         c->src.since_ms = c->now_ms;
         return;
     }
-    struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_HUB, KT_MSG_SYNC_FIN);
-    m->u.sync_fin.store = dst->store;
-    m->u.sync_fin.incarnation = dst->incarnation;
-    m->u.sync_fin.err = err;
     chain_src_stop(c);
     c->src.failed = true;
+    c->src.err = err;
+    tell_failed(c, out);
 }
 
 /* After SYNC_FIN the hub takes dst's position for what dst has. Starting over
@@ -528,9 +536,13 @@ static void end_when_close(struct chain *c, struct chain_out *out)
 void chain_src_pump(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
-    if (!chain_wants_dst(c) || !c->dst_link || s->failed || !chain_room(out))
+    if (!chain_wants_dst(c) || !chain_room(out))
         return;
     uint64_t waited = c->now_ms - s->since_ms;
+    if (s->failed && waited >= FIN_RETRY_MS)
+        tell_failed(c, out);
+    if (s->failed || !c->dst_link)
+        return;
     if ((s->state == CHAIN_SYNC_OFF && waited >= START_RETRY_MS) ||
         (s->state == CHAIN_SYNC_START && waited >= START_WAIT_MS))
         chain_src_start(c, out);

@@ -233,8 +233,12 @@ static void after_sync_fin_nothing_starts_over(void **state)
     say_link(&t, 'B', KT_CLASS_SYNC, false);
     assert_int_equal(heard(&t, KT_MSG_SYNC_FIN)->u.sync_fin.err, KT_E_GAP);
     say_link(&t, 'B', KT_CLASS_SYNC, true);
+    tick(&t, 900);
+    quiet(&t, KT_MSG_SYNC_FIN);
     tick(&t, 5000);
     quiet(&t, KT_MSG_SYNC_START);
+    /* The hub was away: it is told again. */
+    assert_int_equal(heard(&t, KT_MSG_SYNC_FIN)->u.sync_fin.err, KT_E_GAP);
     talk_end(&t);
 }
 
