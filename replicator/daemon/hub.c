@@ -151,6 +151,8 @@ static void send_register(struct repl *n)
     m.u.reg.used = info.used;
     m.u.reg.store_err = info.err;
     m.u.reg.insecure_links = n->opts->insecure;
+    m.u.reg.hub_term = n->hub.term;
+    m.u.reg.hub_mark = n->hub.mark;
     m.u.reg.first = 1;
     m.u.reg.chains = page;
     const struct rchain *rc = n->chains;
@@ -244,6 +246,11 @@ static void registered(struct repl *n, const struct kt_msg *m)
     const struct kt_id *cluster = &m->u.reg_ok.cluster;
     if (is_foreign(n, cluster)) {
         refuse_foreign(n, cluster);
+        return;
+    }
+    if (!hub_known(n, m->u.reg_ok.hub_term, &m->u.reg_ok.hub_mark)) {
+        n->hub.backoff_ms = BACKOFF_MAX_MS;
+        kt_conn_close(n->hub.cn->kc);
         return;
     }
     if (kt_id_is_zero(&n->self.cluster) && !kt_id_is_zero(cluster)) {

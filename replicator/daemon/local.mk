@@ -7,6 +7,7 @@ kenter_replicator_SOURCES = \
 	%D%/chains.c \
 	%D%/conns.c \
 	%D%/hub.c \
+	%D%/known.c \
 	%D%/links.c \
 	%D%/main.c \
 	%D%/ops.c \

@@ -256,6 +256,8 @@ static int start_node(struct repl *n, char *why)
         (void)unlink(n->opts->address_file);
     if (r == 0)
         r = hub_cluster_load(n, why, WHY_BYTES);
+    if (r == 0)
+        r = hub_known_load(n, why, WHY_BYTES);
     if (r < 0)
         return r;
     n->net = kt_net_new(&n->loop, &n->self, &conns_ops, n);

@@ -10,6 +10,7 @@
  *   push.c      EQ_PUSH: records from the log to another member
  *   links.c     outgoing links to other members
  *   hub.c       the control connection
+ *   known.c     the newest hub ever heard
  *   probe.c     PROBE: is that node alive, as seen from here */
 #ifndef KT_REPL_REPL_H
 #define KT_REPL_REPL_H
@@ -129,6 +130,8 @@ struct hub {
     uint32_t backoff_ms;
     uint64_t next_ms, heard_ms, hb_ms;
     uint64_t reqs;
+    uint64_t term; /* of the newest ever heard; 0: none (B15) */
+    struct kt_id mark;
     bool registered;
     bool told; /* that it is away */
 };
@@ -310,6 +313,11 @@ void hub_tick(struct repl *n);
 void hub_leave(struct repl *n);
 /* The cluster this store belongs to: from its file and --cluster. */
 int hub_cluster_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
+
+/* ---- known.c ---- */
+int hub_known_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
+/* A hub names itself: true when it may be obeyed; kept when it is newer. */
+bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark);
 
 /* ---- probe.c ---- */
 void probe_start(struct repl *n, const struct kt_msg *m);

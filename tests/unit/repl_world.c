@@ -134,6 +134,8 @@ void world_hub_register(struct world *w, struct kt_chain_report *ret_r)
     w->store_id = m.u.reg.store;
     w->incarnation = m.u.reg.incarnation;
     w->cont_base = m.u.reg.cont_base;
+    w->told_term = m.u.reg.hub_term;
+    w->told_mark = m.u.reg.hub_mark;
     assert_string_equal(w->node.name, "n1");
     assert_int_equal(w->node.tcp.kind, KT_ADDR_TCP);
     assert_int_not_equal(w->node.tcp.port, 0);
@@ -144,7 +146,8 @@ void world_hub_register(struct world *w, struct kt_chain_report *ret_r)
     }
     struct kt_msg ok = {.type = KT_MSG_REGISTER_OK, .req = m.req};
     ok.u.reg_ok.cluster = w->cluster;
-    ok.u.reg_ok.hub_term = 1;
+    ok.u.reg_ok.hub_term = w->hub_term;
+    ok.u.reg_ok.hub_mark = w->hub_mark;
     world_say(&w->ctl, &ok);
 }
 
@@ -291,6 +294,8 @@ int world_set_up(void **state)
     snprintf(w->hub.host, sizeof(w->hub.host), "%s/hub.sock", w->dir);
     snprintf(w->unix_.host, sizeof(w->unix_.host), "%s/r.sock", w->dir);
     kt_id_random(&w->cluster);
+    kt_id_random(&w->hub_mark);
+    w->hub_term = 1;
     kt_id_random(&w->client);
     kt_id_random(&w->cfg.volume);
     kt_id_random(&w->cfg.history);

@@ -23,6 +23,8 @@ struct world {
     struct kt_id store_id;
     uint64_t incarnation, cont_base;
     struct kt_cfg cfg;
+    uint64_t hub_term, told_term; /* in REGISTER_OK; in REGISTER */
+    struct kt_id hub_mark, told_mark;
 };
 
 /* 128 + the signal when one ended it. */

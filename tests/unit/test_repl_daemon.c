@@ -210,6 +210,91 @@ static void another_cluster_is_refused(void **state)
     world_stop(w);
 }
 
+/* B15. What a node knows of hubs is in its store. */
+static void an_older_hub_is_told_of_the_newer_one_and_not_obeyed(void **state)
+{
+    struct world *w = *state;
+    struct kt_msg m, seal = {.type = KT_MSG_SEAL, .chain = CHAIN, .epoch = 9};
+    struct kt_id newest = w->hub_mark, copy;
+    kt_id_random(&copy);
+    w->hub_term = 5;
+    world_start(w);
+    world_hub_register(w, NULL);
+    assert_int_equal(w->told_term, 0);
+    (void)world_expect(&w->ctl, KT_MSG_HB);
+    kill(w->pid, SIGKILL);
+    assert_int_equal(world_exit_of(w->pid), 128 + SIGKILL);
+    kt_rpc_close(&w->ctl);
+
+    world_start(w);
+    static const uint64_t terms[] = {4, 5};
+    for (unsigned i = 0; i < 2; i++) { /* older; and another one as old */
+        w->hub_term = terms[i];
+        w->hub_mark = copy;
+        world_hub_register(w, NULL);
+        assert_int_equal(w->told_term, 5);
+        assert_true(kt_id_eq(&w->told_mark, &newest));
+        int r = kt_rpc_send(&w->ctl, &seal);
+        if (r == 0)
+            r = kt_rpc_recv(&w->ctl, WAIT_MS, &m);
+        assert_true(r < 0); /* it hangs up */
+        kt_rpc_close(&w->ctl);
+    }
+    w->hub_term = 0; /* it recovers: obeyed, and nothing is forgotten */
+    world_hub_register(w, NULL);
+    world_say(&w->ctl, &seal);
+    assert_int_equal(world_expect(&w->ctl, KT_MSG_SEAL_OK).epoch, 9);
+    w->hub_term = 6;
+    m = (struct kt_msg){.type = KT_MSG_REGISTER_OK};
+    m.u.reg_ok.cluster = w->cluster;
+    m.u.reg_ok.hub_term = 6;
+    m.u.reg_ok.hub_mark = copy;
+    world_say(&w->ctl, &m); /* and has recovered */
+    world_stop(w);
+    world_start(w);
+    world_hub_register(w, NULL);
+    assert_int_equal(w->told_term, 6);
+    assert_true(kt_id_eq(&w->told_mark, &copy));
+    world_stop(w);
+}
+
+/* A read that was begun in one epoch and is done after its end: this copy may
+ * be an old one by then. SEAL and READ wait together for a process that is
+ * stopped, and the bytes are in a slot, which another thread reads. */
+static void a_read_is_answered_only_if_its_epoch_still_stands(void **state)
+{
+    enum { N = 8 };
+    struct world *w = *state;
+    struct kt_rpc c;
+    struct kt_buf *b = world_pattern(256, 3);
+    world_start(w);
+    world_hub_register(w, NULL);
+    (void)world_activate(w, 1);
+    world_client_open(w, &c, KT_ROLE_CLIENT, &w->node.tcp);
+    world_write_sectors(w, &c, 1, 0, b);
+    kt_rpc_close(&c);
+    world_stop(w);
+
+    world_start(w);
+    world_hub_register(w, NULL);
+    (void)world_activate(w, 2);
+    world_client_open(w, &c, KT_ROLE_CLIENT, &w->node.tcp);
+    struct kt_msg r = {.type = KT_MSG_READ, .chain = CHAIN, .epoch = 2};
+    r.u.read.len = b->data_len;
+    kill(w->pid, SIGSTOP);
+    for (r.req = 1; r.req <= N; r.req++)
+        world_say(&c, &r);
+    struct kt_msg seal = {.type = KT_MSG_SEAL, .chain = CHAIN, .epoch = 3};
+    world_say(&w->ctl, &seal);
+    kill(w->pid, SIGCONT);
+    for (unsigned i = 0; i < N; i++)
+        assert_int_equal(world_expect(&c, KT_MSG_NAK).u.nak.err, KT_E_SEALED);
+    assert_int_equal(world_expect(&w->ctl, KT_MSG_SEAL_OK).epoch, 3);
+    kt_buf_unref(b);
+    kt_rpc_close(&c);
+    world_stop(w);
+}
+
 static void a_node_that_is_not_there_is_told_so(void **state)
 {
     struct world *w = *state;
@@ -271,6 +356,8 @@ int main(void)
         CASE(a_client_that_reads_no_answers_is_held_back),
         CASE(a_released_chain_is_gone),
         CASE(another_cluster_is_refused),
+        CASE(an_older_hub_is_told_of_the_newer_one_and_not_obeyed),
+        CASE(a_read_is_answered_only_if_its_epoch_still_stands),
         CASE(a_node_that_is_not_there_is_told_so),
         CASE(a_start_that_cannot_be_says_why),
     };
