@@ -125,6 +125,21 @@ int hub_chain_cut(const struct hub *h, const struct hub_chain *c)
     return -1;
 }
 
+/* F23. Whoever waits for a slow one is slow to those before it: the last pair
+ * that complains names the one. A slow head has nobody before it. */
+int hub_chain_slow(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+
+    for (unsigned i = kt_cfg_serving(cfg); i-- > 1;) {
+        const struct hub_node *a = hub_member_node(h, &cfg->members[i - 1]);
+        const struct hub_node *b = hub_member_node(h, &cfg->members[i]);
+        if (hub_node_live(a) && hub_node_live(b) && hub_node_slow(h, a, b))
+            return (int)i;
+    }
+    return -1;
+}
+
 static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
                             const struct counts *k)
 {
@@ -143,6 +158,8 @@ static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
         why |= HUB_WHY_DEAD;
     if (k->good > min && may && hub_chain_cut(h, c) >= 0)
         why |= HUB_WHY_CUT;
+    if (k->good > min && may && hub_chain_slow(h, c) >= 0)
+        why |= HUB_WHY_SLOW;
     if (k->faulty && k->good + k->leaving >= 1)
         why |= HUB_WHY_FAULTY;
     if (k->leaving && k->good >= min)

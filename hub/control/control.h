@@ -45,6 +45,7 @@
 #define HUB_LEASE_MS 10000u       /* of an attachment */
 #define HUB_CREATE_MS 10000u      /* until a creation is given up */
 #define HUB_CUT_MS 3000u          /* a link this long broken is cut */
+#define HUB_SLOW_MS 5000u         /* who owes answers so long is slow */
 #define HUB_STALL_MS 5000u        /* a disk this stuck is no replica */
 #define HUB_FULL_PERCENT 85u      /* no new copy on a store this full */
 #define HUB_ASK_MS 1000u          /* CFG_GET until it is answered */
@@ -236,7 +237,7 @@ struct hub_node {
      * when it said so last; 0 = it does not. */
     struct {
         uint64_t since_ms, last_ms;
-    } cut[HUB_NODES_MAX];
+    } cut[HUB_NODES_MAX], slow[HUB_NODES_MAX]; /* slow: they owe it answers */
     /* A registration under way. */
     uint64_t reg_conn, reg_req, reg_txn;
     struct hub_node_row reg_row;
@@ -308,6 +309,7 @@ enum {
     HUB_WHY_CUT = 512,        /* two neighbours cannot reach each other */
     HUB_WHY_PROMOTE = 1024,   /* a person says who serves */
     HUB_WHY_DISCARD = 2048,   /* a quarantined copy was deleted */
+    HUB_WHY_SLOW = 4096,      /* a member holds up the others (F23) */
 };
 
 enum hub_phase {

@@ -107,6 +107,9 @@ void hub_nodes_tick(struct hub *h);
 void hub_node_up(struct hub *h, struct hub_node *n);
 
 /* One of the two has said for a while that it cannot reach the other. */
+/* from has said for a while that to owes it acknowledgements (F23). */
+bool hub_node_slow(const struct hub *h, const struct hub_node *from,
+                   const struct hub_node *to);
 bool hub_nodes_cut(const struct hub *h, const struct hub_node *a,
                    const struct hub_node *b);
 
@@ -118,6 +121,8 @@ void hub_chains_wake_volume(struct hub *h, const struct hub_volume *v);
 void hub_chain_due(struct hub_chain *c, uint64_t at_ms);
 uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_frozen(const struct hub *h, const struct hub_chain *c);
+/* The serving member to give up because it holds up the others, or -1. */
+int hub_chain_slow(const struct hub *h, const struct hub_chain *c);
 /* The serving member to give up for a cut link between neighbours, or -1. */
 int hub_chain_cut(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,

@@ -179,10 +179,15 @@ void hub_node_probed(struct hub *h, uint32_t node, int err)
         dead(h, n, false);
 }
 
-static void note_cut(struct hub *h, struct hub_node *from, uint32_t to)
+static void note_cut(struct hub *h, struct hub_node *from, uint32_t to,
+                     bool slow)
 {
     uint64_t *since = &from->cut[to].since_ms, *last = &from->cut[to].last_ms;
 
+    if (slow) {
+        since = &from->slow[to].since_ms;
+        last = &from->slow[to].last_ms;
+    }
     if (*last == 0 || h->now_ms - *last > HUB_CUT_MS)
         *since = h->now_ms;
     *last = h->now_ms;
@@ -206,16 +211,26 @@ bool hub_nodes_cut(const struct hub *h, const struct hub_node *a,
     return says_cut(h, a, b) || says_cut(h, b, a);
 }
 
-/* A peer cannot be reached. When refused, one probe of our own confirms its
- * death; else the link between the two may be cut. */
+bool hub_node_slow(const struct hub *h, const struct hub_node *from,
+                   const struct hub_node *to)
+{
+    uint32_t i = hub_node_index(h, to);
+    uint64_t since = from->slow[i].since_ms, last = from->slow[i].last_ms;
+
+    return h->now_ms - last <= HUB_CUT_MS && last - since >= HUB_SLOW_MS;
+}
+
+/* A peer is slow, or cannot be reached. When refused, one probe of our own
+ * confirms its death; else the link between the two may be cut. */
 static void report(struct hub *h, struct hub_node *from, const struct kt_msg *m)
 {
     struct hub_node *n = hub_node_of(h, &m->u.report.node.id);
 
-    if (!n || n == from || m->u.report.err >= 0)
+    if (!n || n == from || m->u.report.err > 0 ||
+        (m->u.report.err == 0 && m->u.report.slow_ms == 0))
         return;
     if (hub_node_live(n))
-        note_cut(h, from, hub_node_index(h, n));
+        note_cut(h, from, hub_node_index(h, n), m->u.report.err == 0);
     if (refusal(m->u.report.err) &&
         !(n->state == HUB_NODE_DEAD && n->confirmed))
         probe(h, n);

@@ -66,6 +66,8 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
     if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
         c->known[syncing].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
     int cut = why & HUB_WHY_CUT ? hub_chain_cut(h, c) : -1;
+    if (cut < 0 && why & HUB_WHY_SLOW)
+        cut = hub_chain_slow(h, c);
     if (cut >= 0) {
         c->op.m[cut].left_out = true;
         c->known[cut].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;

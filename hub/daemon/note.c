@@ -14,8 +14,9 @@ static const char *node_name(const struct daemon *d, uint32_t node)
 static void why_text(uint64_t why, char *ret, size_t size)
 {
     static const char *const names[] = {
-        "prepare", "dead",   "restarted", "writer", "synced",  "sync_failed",
-        "sync",    "faulty", "leave",     "cut",    "promote", "discard"};
+        "prepare",     "dead",    "restarted", "writer", "synced",
+        "sync_failed", "sync",    "faulty",    "leave",  "cut",
+        "promote",     "discard", "slow"};
     size_t len = 0;
 
     ret[0] = '\0';

@@ -3,6 +3,7 @@
 
 style_tests += \
 	%D%/test-banned.sh \
+	%D%/test-failures.sh \
 	%D%/test-format.sh \
 	%D%/test-layers.sh \
 	%D%/test-man.sh \

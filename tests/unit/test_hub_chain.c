@@ -483,6 +483,62 @@ static void neighbours_that_are_cut_off_are_parted(void **state)
 }
 
 /* B15: nothing is decided from an old backup. */
+/* Whoever waits for the slow one is slow to those before it. */
+static void say_slow(struct world *w, unsigned from, unsigned to)
+{
+    struct kt_msg m = {.type = KT_MSG_REPORT};
+
+    m.u.report.node = w->p[to].node;
+    m.u.report.slow_ms = 1500;
+    w_say(w, w->p[from].conn, &m);
+}
+
+static void a_slow_successor_is_evicted_above_min_write(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain, epoch = c->epoch;
+    unsigned a = w_peer_of(w, c, 0), b = w_peer_of(w, c, 1);
+    unsigned t = w_peer_of(w, c, 2);
+
+    for (unsigned i = 0; i < 4; i++) {
+        say_slow(w, a, b);
+        say_slow(w, b, t);
+        w_run(w, 1000);
+    }
+    w_run(w, 4000); /* it got better */
+    say_slow(w, b, t);
+    w_run(w, 1000);
+    assert_int_equal(w_cfg(w, chain)->epoch, epoch);
+    for (unsigned i = 0; i < 7; i++) {
+        say_slow(w, a, b);
+        say_slow(w, b, t);
+        w_run(w, 1000);
+    }
+    c = w_cfg(w, chain);
+    assert_int_equal(kt_cfg_serving(c), 2);
+    assert_int_equal(kt_cfg_find(c, &w->p[a].store), 0);
+    assert_int_equal(kt_cfg_find(c, &w->p[b].store), 1);
+    w_free(w);
+}
+
+static void slowness_never_goes_below_min_write(void **state)
+{
+    (void)state;
+    struct world *w = w_new(2);
+    const struct kt_cfg *c = w_volume(w, 2);
+    uint64_t chain = c->chain, epoch = c->epoch;
+    unsigned a = w_peer_of(w, c, 0), b = w_peer_of(w, c, 1);
+
+    for (unsigned i = 0; i < 12; i++) {
+        say_slow(w, a, b);
+        w_run(w, 1000);
+    }
+    assert_int_equal(w_cfg(w, chain)->epoch, epoch);
+    w_free(w);
+}
+
 static void an_old_backup_decides_nothing(void **state)
 {
     (void)state;
@@ -529,6 +585,8 @@ int main(void)
         cmocka_unit_test(leave_moves_the_chains_first),
         cmocka_unit_test(another_history_is_quarantined),
         cmocka_unit_test(neighbours_that_are_cut_off_are_parted),
+        cmocka_unit_test(a_slow_successor_is_evicted_above_min_write),
+        cmocka_unit_test(slowness_never_goes_below_min_write),
         cmocka_unit_test(an_old_backup_decides_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
