@@ -306,9 +306,11 @@ static void supervise(struct world *w, uint64_t a, uint64_t b, uint64_t c)
     }
     for (unsigned i = 0; i < SIM_CLIENTS; i++)
         running += w->clients[i].state != CL_OFF;
-    if (!running && !w->closing && (w->healed || rng_chance(&w->fault, 400)))
-        client_start(&w->clients[rng_below(&w->fault, SIM_CLIENTS)],
-                     rng_chance(&w->fault, 700));
+    if (!running && !w->closing && (w->healed || rng_chance(&w->fault, 400))) {
+        /* One draw after the other: the order of arguments is a compiler's. */
+        bool steal = rng_chance(&w->fault, 700);
+        client_start(&w->clients[rng_below(&w->fault, SIM_CLIENTS)], steal);
+    }
 }
 
 void faults_start(struct world *w)

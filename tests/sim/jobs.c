@@ -99,6 +99,7 @@ struct job *jobs_sum(void)
             to[k] += add[k];
         memcpy(&all->stats, to, sizeof(to));
         all->bad += j->bad;
+        all->hash += j->hash;
         all->steps_min = kt_min_u64(all->steps_min, j->steps_min);
     }
     return all;

@@ -13,6 +13,7 @@ struct job {
     uint64_t seed;      /* under way: named when the process dies of it */
     uint64_t bad;       /* seeds that failed */
     uint64_t steps_min; /* of the smallest run */
+    uint64_t hash;      /* of all traces, in any order */
 };
 
 /* The memory; returns the first job's. Call it once, before anything else. */

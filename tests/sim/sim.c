@@ -86,6 +86,7 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
         else
             world_run(w);
         last_hash = w->hash;
+        me->hash += w->hash;
         current = NULL;
         me->steps_min = kt_min_u64(me->steps_min, w->step);
         world_free(w);
@@ -109,6 +110,7 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
 
 static void print_stats(double seconds)
 {
+    printf("sim: hash of all traces %016" PRIx64 "\n", me->hash);
     const struct sim_stats *s = &me->stats;
     printf("sim: %" PRIu64 " seeds ok, %" PRIu64 " failed, %.1f s, %" PRIu64
            " virtual s, %" PRIu64 " events, %" PRIu64 " messages\n",
