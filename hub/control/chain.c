@@ -134,7 +134,8 @@ int hub_chain_slow(const struct hub *h, const struct hub_chain *c)
     for (unsigned i = kt_cfg_serving(cfg); i-- > 1;) {
         const struct hub_node *a = hub_member_node(h, &cfg->members[i - 1]);
         const struct hub_node *b = hub_member_node(h, &cfg->members[i]);
-        if (hub_node_live(a) && hub_node_live(b) && hub_node_slow(h, a, b))
+        if (KT_RULE(slow) && hub_node_live(a) && hub_node_live(b) &&
+            hub_node_slow(h, a, b))
             return (int)i;
     }
     return -1;

@@ -178,6 +178,8 @@
       "bug-15 B9")                                                             \
     X(disk_stall, "a stuck disk counts as silence",                            \
       "bug-20")                                                                \
+    X(slow, "who holds up the others is evicted",                              \
+      "F23")                                                                   \
     X(cut, "neighbours that cannot reach each other are parted",               \
       "B13")                                                                   \
     X(hub_stale, "a row older than what members saw decides nothing",          \

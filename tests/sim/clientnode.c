@@ -76,6 +76,19 @@ void client_restart(struct sclient *c, uint64_t delay_us)
     world_at(c->w, delay_us, restart, c->index, c->w->procs[c->ep].life, 0);
 }
 
+bool client_settled(const struct sclient *c)
+{
+    const struct world *w = c->w;
+    if (!c->engine || c->fenced || c->opts.token != w->newest_token)
+        return true;
+    for (unsigned i = 0; i < w->p.chains; i++) {
+        const struct kt_cfg *cfg = engine_cfg(c->engine, i);
+        if (!cfg || engine_settled(c->engine, i) != cfg->vgen)
+            return false;
+    }
+    return true;
+}
+
 void client_note(struct sclient *c)
 {
     struct engine_info i;

@@ -482,7 +482,7 @@ const struct direct direct_rules[] = {
     {"cut-neighbours", "cut",
      "two neighbours that are parted",
      cut_neighbours, {0}, NULL},
-    {"stuck-disk", "disk_stall",
+    {"stuck-disk", "disk_stall,slow",
      "a disk that answers nothing",
      stuck_disk, {0}, NULL},
     {"parts-of-sector", "lock",

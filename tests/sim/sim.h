@@ -321,6 +321,8 @@ void client_crash(struct sclient *c);
 void client_release(struct sclient *c);
 /* One that is not attached yet gives up. */
 void client_close(struct sclient *c);
+/* It holds nothing, or is in the middle of no replay. */
+bool client_settled(const struct sclient *c);
 void client_note(struct sclient *c); /* counts what its engine saw */
 void client_conn_up(struct sclient *c, struct sconn *k);
 void client_msg(struct sclient *c, struct sconn *k, const struct smsg *m);

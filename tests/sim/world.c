@@ -348,6 +348,11 @@ static bool at_rest(struct world *w)
         if (w->conns[i].id && w->conns[i].broken)
             return false; /* somebody does not know yet */
     }
+    /* Nor is it over while a client gives again what was lost. */
+    for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+        if (!client_settled(&w->clients[i]))
+            return false;
+    }
     return work_pending(w) == 0 && hubnode_healthy(w);
 }
 
