@@ -437,7 +437,7 @@ const struct direct direct_rules[] = {
     {"deposed-tail", "old_epoch,ack_adopts,cfg_told",
      "client and tail do not know that it is none",
      deposed_tail, {0}, NULL},
-    {"late-seal", "seal_late",
+    {"late-seal", "seal_late,slow",
      "SEAL comes once more",
      late_seal, {0}, NULL},
     {"late-activate", "promise,act_sealed",
