@@ -267,7 +267,9 @@ static void on_completion(struct chain *c, const struct chain_event *ev,
             store_failed(c, out);
             break;
         }
-        c->durable = kt_max_u64(c->durable, ev->durable);
+        if (!c->sync_old)
+            c->durable = kt_max_u64(c->durable, ev->durable);
+        c->sync_old = false;
         c->sync_done = c->sync_cover;
         break;
     case CHAIN_EV_SAVED:

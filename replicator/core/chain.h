@@ -317,6 +317,7 @@ struct chain {
     struct chain_flush flushes[CHAIN_FLUSH_MAX];
     uint32_t n_flushes;
     bool log_sync; /* a CHAIN_ACT_SYNC is under way */
+    bool sync_old; /* since before a reset: its `durable` says nothing */
     /* Tickets: who needs a sync takes ++sync_want, and has it when sync_done
      * reaches that number. */
     uint64_t sync_want, sync_cover, sync_done;

@@ -343,6 +343,8 @@ void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out)
                          ? d->reset_at
                          : (struct kt_rid){c->runs[0].epoch, c->runs[0].from};
         c->acked = c->applied.seq;
+        c->durable = 0;
+        c->sync_old = c->log_sync; /* it may count the history before */
     }
     if (!d->started || c->phase != CHAIN_ACTIVE)
         return;

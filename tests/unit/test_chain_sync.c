@@ -387,6 +387,52 @@ static void the_end_is_durable(void **state)
     talk_end(&t);
 }
 
+/* A sync that began before the reset counts in the numbers of the old history:
+ * a flush of the new one is not covered by it. */
+static void an_older_sync_does_not_cover_the_new_history(void **state)
+{
+    (void)state;
+    talk_restart(&t, 'B', 1, (struct kt_rid){1, 1000}, NULL);
+    say_seal(&t, 2);
+    heard(&t, KT_MSG_SEAL_OK);
+    t.lazy = true;
+    struct kt_msg m = talk_msg(&t, KT_MSG_EQDATA);
+    m.epoch = 2;
+    m.u.eqdata.incarnation = 1;
+    m.u.eqdata.last = true;
+    say(&t, SYNC, 'A', &m);
+    assert_non_null(take(&t, CHAIN_ACT_SYNC)); /* and it takes its time */
+    struct kt_cfg cfg = talk_cfg(2, "A+B");
+    m = (struct kt_msg){
+        .type = KT_MSG_ACTIVATE, .chain = TALK_CHAIN, .epoch = 2, .cfg = &cfg};
+    say(&t, HUB, 0, &m); /* not waited for: it is to sync */
+    saved(&t, 0);
+    say_start(9);
+    appended(&t, 0);
+    struct chain_event ev = {.type = CHAIN_EV_SYNCED, .durable = 1000};
+    say_event(&t, &ev);
+    t.lazy = false;
+    talk_serve(&t, 3, "AB");
+    t.lazy = true;
+    m = talk_msg(&t, KT_MSG_FWD);
+    m.u.rec = (struct kt_record){.chain = TALK_CHAIN,
+                                 .id = {3, 10},
+                                 .prev = {2, 9},
+                                 .token = TALK_TOKEN,
+                                 .wseq = 10,
+                                 .op = KT_OP_TRIM,
+                                 .len = KT_SECTOR_BYTES};
+    say(&t, PRED, 'A', &m);
+    appended(&t, 0);
+    m = talk_msg(&t, KT_MSG_FLUSH);
+    m.u.flush.upto = 10;
+    say(&t, CLIENT, '1', &m);
+    quiet(&t, KT_MSG_FLUSH_OK);
+    synced(&t, 0);
+    heard(&t, KT_MSG_FLUSH_OK);
+    talk_end(&t);
+}
+
 static void a_late_sync_start_does_not_undo_a_newer_one(void **state)
 {
     (void)state;
@@ -491,6 +537,7 @@ int main(void)
         cmocka_unit_test(a_differing_extent_is_copied_while_it_is_written),
         cmocka_unit_test(what_is_fed_is_acknowledged_as_far_as_the_log_has_it),
         cmocka_unit_test(the_end_is_durable),
+        cmocka_unit_test(an_older_sync_does_not_cover_the_new_history),
         cmocka_unit_test(a_late_sync_start_does_not_undo_a_newer_one),
         cmocka_unit_test(a_target_that_was_started_again_is_not_fed),
         cmocka_unit_test(a_target_not_activated_yet_asks_to_wait),
