@@ -219,6 +219,10 @@ void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
         return;
     KT_REACH(eq_append);
     chain_take(c, out, r, m->buf, false);
+    if (!c->eq_donor) { /* no `last` or sync before covers it */
+        c->eq_last = false;
+        c->eq_ticket = 0;
+    }
 }
 
 /* ---- ACTIVATE ---- */
@@ -243,6 +247,8 @@ static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
      * this very incarnation, and on nothing in flight. */
     if (KT_RULE(act_same) && m->incarnation != c->incarnation)
         return false;
+    if (m->state == KT_M_SERVING && c->appends > 0)
+        return false; /* the hub says it again */
     return (c->phase == CHAIN_SEALED && c->sealing == cfg->epoch) ||
            !KT_RULE(act_sealed);
 }

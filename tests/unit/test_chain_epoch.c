@@ -214,6 +214,46 @@ static void a_target_appends_syncs_and_then_says_so(void **state)
     talk_end(&t);
 }
 
+/* The hub asks again: what comes only now is not covered by the sync before. */
+static void a_target_syncs_again_for_what_came_later(void **state)
+{
+    (void)state;
+    talk_new(&t, 'B');
+    say_seal(&t, 3);
+    heard(&t, KT_MSG_SEAL_OK);
+    t.lazy = true;
+    say_eqdata(3, 1, false);
+    say_eqdata(3, 0, true);
+    appended(&t, 0);
+    say_eqdata(3, 2, false);
+    appended(&t, 0);
+    synced(&t, 0); /* asked for before record 2 */
+    quiet(&t, KT_MSG_EQ_OK);
+    say_eqdata(3, 0, true);
+    quiet(&t, KT_MSG_EQ_OK);
+    synced(&t, 0);
+    assert_int_equal(heard(&t, KT_MSG_EQ_OK)->u.eq_ok.applied.seq, 2);
+    talk_end(&t);
+}
+
+/* It would serve what its log may still refuse. */
+static void activate_waits_for_appends_under_way(void **state)
+{
+    (void)state;
+    talk_new(&t, 'B');
+    say_seal(&t, 3);
+    heard(&t, KT_MSG_SEAL_OK);
+    t.lazy = true;
+    say_eqdata(3, 1, false);
+    say_activate(3, "AB");
+    quiet(&t, KT_MSG_ACT_OK);
+    assert_int_equal(t.c.phase, CHAIN_SEALED);
+    appended(&t, 0);
+    say_activate(3, "AB"); /* as the hub does until it is answered */
+    heard(&t, KT_MSG_ACT_OK);
+    talk_end(&t);
+}
+
 static void activate_begins_with_everything_acknowledged(void **state)
 {
     (void)state;
@@ -260,6 +300,8 @@ int main(void)
         cmocka_unit_test(the_donor_syncs_first_and_pushes_what_is_missing),
         cmocka_unit_test(eq_for_another_incarnation_or_history_is_refused),
         cmocka_unit_test(a_target_appends_syncs_and_then_says_so),
+        cmocka_unit_test(a_target_syncs_again_for_what_came_later),
+        cmocka_unit_test(activate_waits_for_appends_under_way),
         cmocka_unit_test(activate_begins_with_everything_acknowledged),
         cmocka_unit_test(activate_without_its_own_seal_serves_nothing),
     };
