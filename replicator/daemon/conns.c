@@ -429,8 +429,7 @@ static void conns_down(void *arg, struct kt_conn *kc, int err, const char *text)
         n->conns_top--;
     if (n->closing)
         return;
-    if (was.touched)
-        chains_conn_gone(n, was.handle);
+    /* The owner first: a chain that hears of it may at once want to send. */
     switch (was.kind) {
     case CONN_HUB:
         hub_down(n, err, text);
@@ -446,6 +445,8 @@ static void conns_down(void *arg, struct kt_conn *kc, int err, const char *text)
                kt_strerror(err));
         break;
     }
+    if (was.touched)
+        chains_conn_gone(n, was.handle);
 }
 
 const struct kt_net_ops conns_ops = {

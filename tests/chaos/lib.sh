@@ -11,6 +11,7 @@
 need ip iptables ss mkfs.ext4 losetup nbdkit jq
 test "$(id -u)" = 0 || skip "network namespaces need root"
 
+ulimit -c unlimited # a core says more than a log
 tag=ktc$$
 echo $$ >"$work/owner"
 declare -A pid=() addr=([hub]=198.18.0.1)

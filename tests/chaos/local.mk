@@ -19,6 +19,7 @@ check_LTLIBRARIES += %D%/nbdkit-lie-plugin.la
 
 chaos_tests += \
 	%D%/test-chaos-light.sh \
+	%D%/test-resync-resets.sh \
 	%D%/test-verify-lies.sh
 
 PHONY_TARGETS += chaos chaos-clean
