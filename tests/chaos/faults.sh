@@ -397,7 +397,7 @@ summary() {
         test -z "${count[$kind]:-}" || list+="${count[$kind]} $kind, "
     done
     cat "$work/verify.out"
-    tail -n 400 "$work/verify.log"
+    head -n 400 "$work/verify.log"
     echo "faults: ${list%, }; $skipped not possible; $crashes crashes"
     commit=$(git -C "$top_srcdir" -c safe.directory='*' rev-parse --short HEAD)
     writes=$(sed -n 's/^totals writes=\([0-9]*\).*/\1/p' "$work/verify.out")
