@@ -126,7 +126,8 @@ in_freezer() { # NAME PID
 hub_start() {
     local init=
     test -e "$dir/hub/store" || init=--init
-    ip netns exec "$tag-hub" "$top_builddir/kenter-hub" --dir "$dir/hub/store" \
+    ip netns exec "$tag-hub" ${KT_CHAOS_WRAP:-} \
+        "$top_builddir/kenter-hub" --dir "$dir/hub/store" \
         $init --listen "$hub_addr" --insecure-links \
         --address-file "$dir/hub/address" >>"$dir/hub/log" 2>&1 &
     pid[hub]=$!

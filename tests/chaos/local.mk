@@ -19,6 +19,13 @@ check_LTLIBRARIES += %D%/nbdkit-lie-plugin.la
 
 chaos_tests += \
 	%D%/test-chaos-light.sh \
+	%D%/test-f12-tail-cut.sh \
+	%D%/test-f13-client-cut.sh \
+	%D%/test-f17-resets.sh \
+	%D%/test-f25-clock.sh \
+	%D%/test-f30-removed-while-away.sh \
+	%D%/test-f32-copied-store.sh \
+	%D%/test-f36-older-store.sh \
 	%D%/test-resync-resets.sh \
 	%D%/test-verify-lies.sh
 

@@ -15,6 +15,7 @@
 
 #define GAPS_MAX 200000u
 #define GAP_MIN_NS 1000000u           /* shorter ones are no gaps */
+#define LONG_NS 500000000u            /* these are told one by one */
 #define EARLY_NS 20000000u            /* of the runner's word against ours */
 #define AFTER_NS UINT64_C(5000000000) /* a fault is felt after it is healed */
 
@@ -90,7 +91,7 @@ static void consider(uint64_t at, const struct gap *g, uint32_t i,
     }
 }
 
-static void blame(const struct gap *g)
+static struct fault *blame(const struct gap *g)
 {
     struct fault *inside = NULL, *before = NULL;
     uint64_t inside_at = 0, before_at = 0;
@@ -108,6 +109,16 @@ static void blame(const struct gap *g)
     uint64_t len = g->to - g->from;
     uint64_t *longest = f ? &f->longest : &st.other;
     *longest = len > *longest ? len : *longest;
+    return f;
+}
+
+/* For reading beside the logs, which count from the same boot. */
+static void long_gap(const struct gap *g, const struct fault *f)
+{
+    if (g->to - g->from >= LONG_NS)
+        fprintf(stderr, "verify: nothing from %.3f for %.3f s: %s\n",
+                (double)g->from / 1e9, (double)(g->to - g->from) / 1e9,
+                f ? f->kind : "no fault");
 }
 
 static int by_value(const void *a, const void *b)
@@ -147,7 +158,7 @@ void stall_report(void)
 {
     pthread_mutex_lock(&st.lock);
     for (uint32_t i = 0; i < st.n_gaps; i++)
-        blame(&st.g[i]);
+        long_gap(&st.g[i], blame(&st.g[i]));
     for (uint32_t i = 0; i < st.n; i++) {
         if (!st.f[i].begin || seen_before(i))
             continue;
