@@ -11,7 +11,8 @@ io() { # SECONDS URI COMMAND...
     for c in "$@"; do
         args+=(-c "$c")
     done
-    timeout "$s" qemu-io -f raw -t none "${args[@]}" "$u" >"$work/io.log" 2>&1 &&
+    timeout "$s" qemu-io -f raw -t none "${args[@]}" "$u" \
+        >"$work/io.log" 2>&1 &&
         ! grep -qiE 'failed|error' "$work/io.log"
 }
 
