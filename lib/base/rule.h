@@ -208,6 +208,7 @@
     X(suffix_other, "a target that is no prefix of the source")                \
     X(suffix_gap, "the log does not reach back to the target")                 \
     X(suffix_again, "a target that fell behind is fed from the log again")     \
+    X(brake, "acks held back for a target that comes no closer")               \
     X(feed_skip, "a record of a queued extent goes as SKIP")                   \
     X(feed_again, "an extent queued again while it is copied")                 \
     X(copy_free, "a copy of an extent that only the target has")               \

@@ -231,6 +231,19 @@ struct chain_src { /* feeding a syncing member */
     uint8_t ext[KT_SEGMENT_EXTENTS_MAX]; /* enum chain_ext */
 };
 
+struct chain_pace { /* how fast dst is fed: chain_pace.c */
+    uint64_t rate;  /* bytes a second, found out */
+    int64_t tokens; /* bytes that may be read; below 0: owed */
+    uint64_t ms, step_ms;
+    uint64_t mark_seq, mark_ms; /* a record whose ack is timed; 0: none */
+    uint64_t quick_ms;          /* about how long one takes at best */
+    uint64_t n_slow;
+    bool slow;              /* one took longer, since step_ms */
+    uint64_t watch_ms, lag; /* dst was so far behind then; 0: not looked at */
+    uint64_t brake_ms;      /* since when acks are held back; 0: they are not */
+    uint64_t moved, moved_ms; /* dst_acked, and since when */
+};
+
 struct chain_dst { /* being fed */
     bool started;
     bool suffix; /* records only, whole ones */
@@ -333,6 +346,8 @@ struct chain {
     uint64_t eq_ticket; /* of the sync before EQ_OK; 0 = not asked */
     struct kt_id eq_push[KT_MEMBERS_MAX]; /* stores being pushed to */
 
+    uint64_t resync_rate; /* set by the shell: bytes a second; 0: found out */
+    struct chain_pace pace;
     struct chain_src src;
     struct chain_dst dst;
     uint64_t sync_ids;
@@ -340,6 +355,7 @@ struct chain {
     /* counters for tests, reach and status */
     uint64_t n_dup, n_gap, n_resume, n_old_epoch, n_skip, n_relay;
     uint64_t n_suffix, n_log; /* resyncs ended so, records sent so */
+    uint64_t n_brake;
 };
 
 /* What the store remembers of the chain (struct store_chain_info has the

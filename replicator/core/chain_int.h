@@ -9,6 +9,8 @@
 /* Tags of appends that are no step of the history. */
 #define CHAIN_TAG_LOCAL (1ull << 63)
 
+/* So many records behind, dst may be taken in at once. */
+#define CHAIN_CLOSE_BEHIND 64u
 /* What a record on its way to dst counts for. */
 #define CHAIN_FEED_COST(buf) (256u + ((buf) ? (buf)->data_len : 0u))
 
@@ -111,6 +113,17 @@ void chain_log_read(struct chain *c, const struct chain_event *ev,
 void chain_log_pump(struct chain *c, struct chain_out *out);
 /* The feed has grown too long for memory: on from the log. */
 bool chain_log_again(struct chain *c);
+
+/* chain_pace.c */
+void chain_pace_start(struct chain *c);
+void chain_pace_pump(struct chain *c, struct chain_out *out);
+/* True when something may be read for dst now; then what it was. */
+bool chain_pace_may(struct chain *c);
+void chain_pace_spent(struct chain *c, uint64_t bytes);
+/* How far acked may go, lest dst never catches up. */
+uint64_t chain_pace_limit(const struct chain *c);
+/* How many records behind is close enough to end. */
+uint64_t chain_pace_close(const struct chain *c);
 
 /* chain_src.c */
 void chain_src_start(struct chain *c, struct chain_out *out);

@@ -83,6 +83,7 @@ static bool send_one(struct chain *c, struct chain_out *out,
     s->fed_id = r->id;
     s->feed_bytes += CHAIN_FEED_COST(buf);
     s->bytes_sent += buf ? buf->data_len : 0;
+    chain_pace_spent(c, CHAIN_FEED_COST(buf));
     s->records_sent++;
     c->n_log++;
     return true;
@@ -115,6 +116,8 @@ void chain_log_pump(struct chain *c, struct chain_out *out)
     if (s->state != CHAIN_SYNC_LOG)
         return;
     assert(s->fed < c->acked);
+    if (!chain_pace_may(c))
+        return;
     s->log_asked = true;
     s->hold = c->applied.seq;
     if (c->applied.seq - s->fed > LOG_RECORDS)

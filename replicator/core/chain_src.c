@@ -25,7 +25,6 @@
 #define START_WAIT_MS 2000u /* for SYNC_AT */
 #define START_RETRY_MS 50u  /* dst is not activated yet */
 #define FIN_RETRY_MS 1000u
-#define CLOSE_BEHIND 64u /* records */
 /* Wanted sectors this close are read and sent together. */
 #define RUN_GAP 4u
 
@@ -84,9 +83,12 @@ bool chain_src_is_live(const struct chain *c)
 uint64_t chain_src_limit(const struct chain *c)
 {
     const struct chain_src *s = &c->src;
+    uint64_t upto = UINT64_MAX;
     if (chain_src_is_live(c))
-        return s->fed;
-    return s->state == CHAIN_SYNC_LOG && s->log_asked ? s->hold : UINT64_MAX;
+        upto = s->fed;
+    else if (s->state == CHAIN_SYNC_LOG && s->log_asked)
+        upto = s->hold;
+    return kt_min_u64(upto, chain_pace_limit(c));
 }
 
 void chain_src_start(struct chain *c, struct chain_out *out)
@@ -98,6 +100,7 @@ void chain_src_start(struct chain *c, struct chain_out *out)
     s->state = CHAIN_SYNC_START;
     s->since_ms = c->now_ms;
     s->suffix = !s->no_suffix;
+    chain_pace_start(c);
     s->log_asked = false;
     s->records_sent = 0;
     s->fed = s->dst_acked = s->start_seq = c->received.seq;
@@ -344,7 +347,7 @@ static void copy_step(struct chain *c, struct chain_out *out)
         a->extent = s->extent;
     }
     uint32_t first = 0, n = 0;
-    if (!s->wanted || s->base_asked)
+    if (!s->wanted || s->base_asked || !chain_pace_may(c))
         return;
     if (next_run(s, &first, &n)) {
         s->base_asked = true;
@@ -403,6 +406,7 @@ static void on_base(struct chain *c, const struct chain_event *ev,
     }
     m->buf = ev->buf;
     s->bytes_sent += ev->buf->data_len;
+    chain_pace_spent(c, ev->buf->data_len);
 }
 
 /* SUMS, BASE, ROWS: what was asked for is here. */
@@ -526,7 +530,7 @@ static void say_done(struct chain *c, struct chain_out *out)
 static void end_when_close(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
-    if (s->dst_acked + CLOSE_BEHIND < s->fed)
+    if (s->dst_acked + chain_pace_close(c) < s->fed)
         return;
     c->n_suffix += s->state == CHAIN_SYNC_TAIL;
     s->state = CHAIN_SYNC_ENDING;
@@ -537,6 +541,9 @@ void chain_src_pump(struct chain *c, struct chain_out *out)
 {
     struct chain_src *s = &c->src;
     if (!chain_wants_dst(c) || !chain_room(out))
+        return;
+    chain_pace_pump(c, out);
+    if (s->failed)
         return;
     uint64_t waited = c->now_ms - s->since_ms;
     if (s->failed && waited >= FIN_RETRY_MS)

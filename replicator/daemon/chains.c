@@ -369,6 +369,16 @@ void chains_free_all(struct repl *n)
 
 /* ---- time ---- */
 
+/* --resync-rate is the node's: those that resync share it. */
+static void share_rate(struct repl *n)
+{
+    uint64_t many = 0;
+    for (struct rchain *rc = n->chains; rc; rc = rc->next)
+        many += rc->c.src.state != CHAIN_SYNC_OFF;
+    for (struct rchain *rc = n->chains; rc; rc = rc->next)
+        rc->c.resync_rate = n->opts->resync_rate / (many ? many : 1);
+}
+
 void chains_tick(struct repl *n)
 {
     /* A full store frees slots rarely; one that only prepares them is asked
@@ -376,6 +386,8 @@ void chains_tick(struct repl *n)
     bool second = n->ticks % (1000 / REPL_TICK_MS) == 0;
     bool full = store_is_full(n->store);
     bury(n);
+    if (n->opts->resync_rate)
+        share_rate(n);
     for (struct rchain *rc = n->chains; rc; rc = rc->next) {
         if (rc->grant_short && (second || !full))
             rc->credit_due = true;

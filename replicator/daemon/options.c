@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define RATE_MIN (64u << 10)
+
 const char options_help[] =
     "Usage: kenter-replicator --store DIR --hub ADDR [OPTION]...\n"
     "Keeps copies of volumes in DIR and replicates them with other nodes.\n"
@@ -26,6 +28,9 @@ const char options_help[] =
     "  --insecure-links     listen on addresses that other machines can "
     "reach,\n"
     "                       without encryption\n"
+    "  --resync-rate SIZE   copy at most SIZE a second to returning nodes, as "
+    "50M\n"
+    "                       (default: as much as leaves writes quick)\n"
     "  --pid-file FILE      write the process id there\n"
     "  --address-file FILE  write the addresses in use there, one a line\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
@@ -41,6 +46,7 @@ enum {
     OPT_CLUSTER,
     OPT_CAPACITY,
     OPT_INSECURE,
+    OPT_RESYNC_RATE,
     OPT_PID_FILE,
     OPT_ADDRESS_FILE,
     OPT_LOG_LEVEL,
@@ -57,6 +63,7 @@ static const struct option long_options[] = {
     {"cluster", required_argument, NULL, OPT_CLUSTER},
     {"capacity", required_argument, NULL, OPT_CAPACITY},
     {"insecure-links", no_argument, NULL, OPT_INSECURE},
+    {"resync-rate", required_argument, NULL, OPT_RESYNC_RATE},
     {"pid-file", required_argument, NULL, OPT_PID_FILE},
     {"address-file", required_argument, NULL, OPT_ADDRESS_FILE},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
@@ -137,6 +144,15 @@ static int set_node(struct options *o, const char *text, const struct why *w)
     return 0;
 }
 
+static int set_rate(struct options *o, const char *text, const struct why *w)
+{
+    if (kt_size_parse(text, &o->resync_rate) < 0)
+        return refuse(w, "--resync-rate %s: give a size such as 50M", text);
+    if (o->resync_rate && o->resync_rate < RATE_MIN)
+        return refuse(w, "--resync-rate %s: 64K at least, or 0", text);
+    return 0;
+}
+
 static int take(struct options *o, int opt, const struct why *w)
 {
     switch (opt) {
@@ -167,6 +183,8 @@ static int take(struct options *o, int opt, const struct why *w)
     case OPT_INSECURE:
         o->insecure = true;
         return 0;
+    case OPT_RESYNC_RATE:
+        return set_rate(o, optarg, w);
     case OPT_PID_FILE:
         o->pid_file = optarg;
         return 0;

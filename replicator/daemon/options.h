@@ -21,6 +21,7 @@ struct options {
     struct kt_id cluster;
     uint64_t capacity_bytes; /* 0: not given */
     bool insecure;
+    uint64_t resync_rate;                /* bytes a second; 0: found out */
     const char *pid_file, *address_file; /* or NULL */
     enum kt_log_level log_level;
     bool help, version;

@@ -47,13 +47,13 @@ static void everything_can_be_said(void **state)
 {
     (void)state;
     struct options o;
-    assert_int_equal(PARSE(&o, "--store=/s", "--create", "--hub=unix:/h",
-                           "--hub", "tcp:[::1]:2", "--listen=unix:/r",
-                           "--listen", "tcp:192.0.2.1:0", "--node=n",
-                           "--cluster", "000102030405060708090a0b0c0d0e0f",
-                           "--capacity=2G", "--insecure-links", "--pid-file=/p",
-                           "--address-file=/a", "--log-level=debug"),
-                     0);
+    assert_int_equal(
+        PARSE(&o, "--store=/s", "--create", "--hub=unix:/h", "--hub",
+              "tcp:[::1]:2", "--listen=unix:/r", "--listen", "tcp:192.0.2.1:0",
+              "--node=n", "--cluster", "000102030405060708090a0b0c0d0e0f",
+              "--capacity=2G", "--resync-rate=3M", "--insecure-links",
+              "--pid-file=/p", "--address-file=/a", "--log-level=debug"),
+        0);
     assert_true(o.create);
     assert_true(o.insecure);
     assert_int_equal(o.n_hubs, 2);
@@ -62,6 +62,7 @@ static void everything_can_be_said(void **state)
     assert_true(o.have_cluster);
     assert_int_equal(o.cluster.b[15], 15);
     assert_int_equal(o.capacity_bytes, 2ull << 30);
+    assert_int_equal(o.resync_rate, 3u << 20);
     assert_string_equal(o.pid_file, "/p");
     assert_string_equal(o.address_file, "/a");
     assert_int_equal(o.log_level, KT_LOG_DEBUG);
@@ -88,6 +89,8 @@ static void what_cannot_be_is_refused_with_a_sentence(void **state)
     REFUSED("--cluster", "--cluster", "12");
     REFUSED("--capacity", "--capacity", "ten");
     REFUSED("4M", "--capacity", "4096");
+    REFUSED("50M", "--resync-rate", "slow");
+    REFUSED("64K", "--resync-rate", "1");
     REFUSED("--log-level", "--log-level", "loud");
 }
 
