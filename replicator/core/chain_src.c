@@ -543,8 +543,6 @@ void chain_src_pump(struct chain *c, struct chain_out *out)
     if (!chain_wants_dst(c) || !chain_room(out))
         return;
     chain_pace_pump(c, out);
-    if (s->failed)
-        return;
     uint64_t waited = c->now_ms - s->since_ms;
     if (s->failed && waited >= FIN_RETRY_MS)
         tell_failed(c, out);
