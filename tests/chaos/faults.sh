@@ -31,7 +31,8 @@ pick() { # WORD... -> $picked
 
 note() {
     now
-    printf '%8.2f %9.2f %s\n' "$((now - begun))e-3" "${now}e-3" "$*" | tee -a "$work/events.log"
+    printf '%8.2f %9.2f %s\n' "$((now - begun))e-3" "${now}e-3" "$*" |
+        tee -a "$work/events.log"
 }
 
 later() { # MS COMMAND

@@ -28,7 +28,8 @@ sleep 1
 wait_healthy 30
 verify_end || fail "$(cat "$work/verify.out" "$work/verify.log")"
 grep -E '^violations|^pause tail' "$work/verify.out"
-longest=$(sed -n 's/^pause tail-cut.*max=\([0-9]*\)\..*/\1/p' "$work/verify.out")
+longest=$(sed -n 's/^pause tail-cut.*max=\([0-9]*\)\..*/\1/p' \
+    "$work/verify.out")
 test "$longest" -lt 8 || fail "the client stood still until the cut was mended"
 k volume verify v
 detach a
