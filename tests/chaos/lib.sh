@@ -276,7 +276,7 @@ proxy_up() {
     exec {fd}<>"$dir/$n/proxy.in"
     proxy_fd[$n]=$fd
     ip netns exec "$tag-$n" "$proxy" 9999 "$seed" $mark \
-        <"$dir/$n/proxy.in" >>"$dir/$n/proxy.log" 2>&1 &
+        <"$dir/$n/proxy.in" >>"$dir/$n/proxy.log" 2>&1 {fd}>&- &
     pid[proxy-$n]=$!
     for to in "$@"; do
         test "$to" != "$n" || continue
@@ -296,8 +296,9 @@ proxy_say() { # NAME WORDS
 verify_up() { # BYTES [options]
     mkfifo "$work/verify.in"
     exec {verify_fd}<>"$work/verify.in"
+    # It must not hold its own input open: its end is how it ends.
     "$verify" --bytes "$@" <"$work/verify.in" >"$work/verify.out" \
-        2>"$work/verify.log" &
+        2>"$work/verify.log" {verify_fd}>&- &
     pid[verify]=$!
 }
 
