@@ -214,6 +214,8 @@ void eng_flush_ok(struct engine *e, struct engine_chain *c,
 
 void eng_flush_link(struct engine_chain *c, uint32_t slot)
 {
+    if (!c->fl.active)
+        return; /* the last round may have had other members */
     for (unsigned i = 0; i < c->n_serving; i++) {
         if (c->slot[i] == slot)
             c->fl.first_ms[i] = 0;

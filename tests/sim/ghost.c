@@ -350,6 +350,7 @@ void ghost_committed(struct world *w, const struct kt_cfg *cfg)
     uint64_t sum = cfg_sum(cfg);
     struct gcfg *g = cfg_find(w, cfg->chain, cfg->epoch);
     struct gchain *gc = &w->ghost.chains[cfg->chain - 1];
+    w->seen_token = kt_max_u64(w->seen_token, cfg->token);
     SIM_CHECK(w, !g || g->sum == sum,
               "two configurations of epoch %" PRIu64 " (I1)", cfg->epoch);
     if (g)

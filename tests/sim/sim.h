@@ -407,6 +407,7 @@ struct world {
     /* by token: that of the predecessor whose writes are all there (B10) */
     uint64_t adopted[SIM_TOKENS_MAX];
     unsigned held_by[SIM_TOKENS_MAX]; /* ep of who was attached with it */
+    uint64_t seen_token;              /* of any configuration there was */
     uint64_t newest_token;            /* granted */
     bool closing;                     /* no new operations */
     bool healed;

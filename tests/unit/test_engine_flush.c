@@ -305,6 +305,29 @@ static void a_refusing_relay_is_followed_by_another(void **st)
     rig_free(r);
 }
 
+/* The simulator's seed 800408: the members of the round were more. */
+static void a_round_that_is_over_asks_nobody_again(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    one_write(r, 0, 1);
+    rig_down(r, 1);
+    rig_wait(r, 1100);
+    struct engine_req *f = rig_submit(r, ENGINE_FLUSH, 0, 0, 0);
+    expect_relay(r, 2, 1);
+    rig_forget(r);
+    rig_cfg(r, 0, 2, 2, "3"); /* another vgen: first the replay */
+    struct rig_send *w = rig_expect(r, KT_MSG_WRITE, 3);
+    rig_down(r, 3);
+    rig_up(r, 3);
+    w = rig_expect(r, KT_MSG_WRITE, 3);
+    assert_int_equal(rig_count(r, KT_MSG_FLUSH), 0);
+    rig_ack(r, w, 1);
+    rig_flush_ok(r, rig_expect(r, KT_MSG_FLUSH, 3));
+    rig_assert_done(r, f, 0);
+    rig_free(r);
+}
+
 static void a_relay_of_another_epoch_or_vgen_does_not_count(void **st)
 {
     (void)st;
@@ -384,6 +407,7 @@ int main(void)
         cmocka_unit_test(with_durability_sync_nothing_is_kept_or_flushed),
         cmocka_unit_test(a_member_cut_off_is_asked_through_its_neighbour),
         cmocka_unit_test(a_refusing_relay_is_followed_by_another),
+        cmocka_unit_test(a_round_that_is_over_asks_nobody_again),
         cmocka_unit_test(a_relay_of_another_epoch_or_vgen_does_not_count),
         cmocka_unit_test(a_silent_member_is_asked_through_another_too),
         cmocka_unit_test(what_cannot_be_reached_is_listed_for_the_hub),
