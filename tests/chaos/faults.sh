@@ -70,7 +70,7 @@ look_after() { # NAME
 }
 
 down() { # NAME SIGNAL MS FAULT: and back after MS
-    kill -"$2" "${pid[$1]}" 2>/dev/null
+    signal "${pid[$1]}" "$2"
     test "$2" != KILL || wait "${pid[$1]}" 2>/dev/null
     back_at[$1]=$((now + $3))
     test -z "${fault_of[$1]:-}" || healed "${fault_of[$1]}"
@@ -130,7 +130,7 @@ f_kill-all() {
     local n
     what="${nodes[*]}"
     for n in "${nodes[@]}"; do
-        kill -KILL "${pid[$n]}" 2>/dev/null
+        signal "${pid[$n]}" KILL
     done
     for n in "${nodes[@]}"; do
         draw 3000
@@ -166,8 +166,8 @@ f_term-node() {
 f_stop-node() {
     pick "${nodes[@]}"
     what=$picked
-    kill -STOP "${pid[$picked]}" 2>/dev/null
-    later "$2" "kill -CONT ${pid[$picked]} 2>/dev/null; healed $1"
+    signal "${pid[$picked]}" STOP
+    later "$2" "signal ${pid[$picked]} CONT; healed $1"
 }
 
 f_freeze-node() {
@@ -182,8 +182,8 @@ f_freeze-node() {
 f_stop-client() {
     test "$client_state" = up || return 1
     what=$client
-    kill -STOP "${pid[$client]}"
-    later $(($2 / 2)) "kill -CONT ${pid[$client]} 2>/dev/null; healed $1"
+    signal "${pid[$client]}" STOP
+    later $(($2 / 2)) "signal ${pid[$client]} CONT; healed $1"
 }
 
 f_cut-node() {

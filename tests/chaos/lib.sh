@@ -30,7 +30,12 @@ in_ns() {
 }
 
 alive() {
-    kill -0 "$1" 2>/dev/null
+    is_ours "$1"
+}
+
+# signal PID NAME: to a child that is still there, and to nobody else.
+signal() {
+    ! is_ours "$1" || kill -"$2" "$1" 2>/dev/null
 }
 
 # Ends what runs in the namespaces of one tag, and takes them away.
@@ -70,7 +75,7 @@ chaos_cleanup() {
     trap - EXIT
     { # bash would name each of them
         for p in "${pid[@]}"; do
-            kill -KILL "$p"
+            signal "$p" KILL
         done
         drop_namespaces "$tag"
         for p in "${pid[@]}"; do
@@ -230,7 +235,7 @@ attach() {
 
 detach() { # TAG
     local i
-    kill -TERM "${pid[$1]}"
+    signal "${pid[$1]}" TERM
     for ((i = 0; i < 200; i++)); do
         alive "${pid[$1]}" || return 0
         sleep 0.05
@@ -240,7 +245,7 @@ detach() { # TAG
 
 # Ends a daemon at once; bash has nothing to say about it.
 kill_now() { # NAME
-    kill -KILL "${pid[$1]}" 2>/dev/null
+    signal "${pid[$1]}" KILL
     wait "${pid[$1]}" 2>/dev/null
 }
 

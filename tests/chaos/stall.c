@@ -16,7 +16,7 @@
 #define GAPS_MAX 200000u
 #define GAP_MIN_NS 1000000u           /* shorter ones are no gaps */
 #define LONG_NS 500000000u            /* these are told one by one */
-#define EARLY_NS 20000000u            /* of the runner's word against ours */
+#define EARLY_NS 500000000u           /* a fault may take so long to be felt */
 #define AFTER_NS UINT64_C(5000000000) /* a fault is felt after it is healed */
 
 struct fault {

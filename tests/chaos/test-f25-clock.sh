@@ -49,7 +49,7 @@ after=$(k volume inspect v --json | jq -c '[.chains[].epoch]')
 test "$before" = "$after" || fail "a chain changed: $before to $after"
 tell "fault 2 stop"
 set_clock n1 +3600
-kill -TERM "${pid[n1]}" # it has something to log
+signal "${pid[n1]}" TERM # it has something to log
 sleep 1
 test "$(hours_seen n1)" -ge 2 || fail "the clock of n1 did not jump"
 node_start n1
