@@ -449,6 +449,9 @@ void hub_regain_chain_stored(struct hub *h, struct hub_chain *c)
     c->op.donor = -1;
     c->recovering = false;
     hub_known_reorder(c, &c->row.cfg);
+    /* News came while this was being stored: the volume is asked again. */
+    if (h->volumes[c->volume].regain == HUB_REGAIN_ASK)
+        hub_regain_chain(h, c);
     hub_chain_wake(h, c);
 }
 
