@@ -200,6 +200,10 @@ uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c)
     if (cfg->phase != KT_PHASE_ACTIVE ||
         (c->row.prepare > cfg->epoch && KT_RULE(prepare_kept)))
         return HUB_WHY_PREPARE; /* B4: never abandoned */
+    /* An old copy of the database may lack the PREPARE that members promised:
+     * they take part in nothing older. */
+    if (c->heard > cfg->epoch && KT_RULE(prepare_kept))
+        return HUB_WHY_PREPARE;
 
     if (c->order.on && c->order.kind == HUB_ORDER_PROMOTE)
         return HUB_WHY_PROMOTE;
