@@ -464,7 +464,7 @@ const struct direct direct_rows[] = {
     {"f14-hub-cut-off", NULL,
      "I/O goes on without the hub",
      hub_cut_off, {0}, NULL},
-    {"f15-prepare-alone", "prepare_kept prepare_first",
+    {"f15-prepare-alone", "prepare_kept prepare_first,prepare_kept",
      "a PREPARE whose cause is gone",
      prepare_alone, {0}, NULL},
     {"f15-hub-dies", NULL,
