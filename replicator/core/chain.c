@@ -208,12 +208,12 @@ static void append_done(struct chain *c, const struct chain_event *ev,
     if (chain_dst_is_reset(ev->tag))
         c->refused = false; /* begun anew meanwhile */
     if (ev->tag & CHAIN_TAG_LOCAL) {
-        chain_dst_appended(c, ev->tag, out);
+        chain_dst_appended(c, ev, out);
         return;
     }
     /* Appends complete in order: seq follows applied. */
     if (ev->tag == c->applied.seq + 1)
-        c->applied = (struct kt_rid){chain_epoch_of(c, ev->tag), ev->tag};
+        c->applied = ev->id;
 }
 
 static void on_appended(struct chain *c, const struct chain_event *ev,
@@ -227,8 +227,6 @@ static void on_appended(struct chain *c, const struct chain_event *ev,
         return;
     c->refused = false;
     c->received = c->applied;
-    c->n_runs = 0;
-    chain_note_epoch(c, c->received);
     chain_dst_recount(c, out);
 }
 

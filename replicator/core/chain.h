@@ -10,7 +10,6 @@
 
 #include "lib/wire/msg.h"
 
-#define CHAIN_RUNS 8u
 #define CHAIN_RING 512u         /* records held: (acked, received] */
 #define CHAIN_INFLIGHT_MAX 256u /* records the head admits */
 #define CHAIN_INFLIGHT_BYTES (64u << 20)
@@ -26,7 +25,7 @@ enum chain_ev_type {
     CHAIN_EV_MSG = 1, /* msg from conn */
     CHAIN_EV_LINK_UP, /* the link to member `store` (class cls) is up */
     CHAIN_EV_LINK_DOWN,
-    CHAIN_EV_APPENDED,  /* the append with this tag completed; err */
+    CHAIN_EV_APPENDED,  /* the append with this tag and id completed; err */
     CHAIN_EV_SYNCED,    /* a CHAIN_ACT_SYNC completed; durable, err */
     CHAIN_EV_SAVED,     /* a CHAIN_ACT_SAVE completed; promised, err */
     CHAIN_EV_CREDIT,    /* set_aside, full: see CHAIN_ACT_CREDIT */
@@ -50,6 +49,7 @@ struct chain_event {
                                  LINK_*, PUSHED: store */
     const struct kt_msg *msg; /* borrowed */
     uint64_t tag;             /* APPENDED */
+    struct kt_rid id;         /* APPENDED: of the record */
     int err;
     uint64_t durable;   /* SYNCED */
     uint64_t promised;  /* SAVED */
@@ -286,13 +286,8 @@ struct chain {
     uint64_t durable;
     struct kt_dedup dedup;                     /* folded up to received */
     uint8_t alloc[KT_SEGMENT_EXTENTS_MAX / 8]; /* up to received */
-    /* Epochs of the last records taken: from `from` on they have `epoch`. */
-    struct {
-        uint64_t from, epoch;
-    } runs[CHAIN_RUNS];
-    uint32_t n_runs;
-    uint32_t appends; /* in flight, of any kind */
-    bool refused;     /* one was: forget those after it when they ended */
+    uint32_t appends;                          /* in flight, of any kind */
+    bool refused; /* one was: forget those after it when they ended */
     /* alloc is being read back from the store, window by window. */
     bool alloc_stale;
     uint64_t alloc_id;

@@ -31,28 +31,6 @@ static void set_alloc(struct chain *c, uint32_t extent, bool on)
         c->alloc[extent / 8] &= (uint8_t)~bit;
 }
 
-/* The epoch that assigned seq, for records taken and not yet applied. */
-uint64_t chain_epoch_of(const struct chain *c, uint64_t seq)
-{
-    uint64_t epoch = 0;
-    for (uint32_t i = 0; i < c->n_runs && c->runs[i].from <= seq; i++)
-        epoch = c->runs[i].epoch;
-    return epoch;
-}
-
-void chain_note_epoch(struct chain *c, struct kt_rid id)
-{
-    if (c->n_runs && c->runs[c->n_runs - 1].epoch == id.epoch)
-        return;
-    if (c->n_runs == CHAIN_RUNS) {
-        memmove(&c->runs[0], &c->runs[1], sizeof(c->runs) - sizeof(c->runs[0]));
-        c->n_runs--;
-    }
-    c->runs[c->n_runs].from = id.seq;
-    c->runs[c->n_runs].epoch = id.epoch;
-    c->n_runs++;
-}
-
 void chain_ask_credit(struct chain_out *out)
 {
     struct chain_act *a = chain_act(out, CHAIN_ACT_CREDIT);
@@ -80,7 +58,6 @@ void chain_take(struct chain *c, struct chain_out *out,
         c->bytes += buf ? buf->data_len : 0;
     }
     c->received = rec->id;
-    chain_note_epoch(c, rec->id);
     kt_dedup_fold(&c->dedup, rec);
     if (kt_record_allocates(rec))
         set_alloc(c, rec->extent, true);
@@ -149,7 +126,7 @@ static void write_again(struct chain *c, const struct chain_event *ev,
         e->req = m->req;
         return;
     }
-    if (chain_epoch_of(c, seq) < c->cfg.epoch)
+    if (chain_entry(c, seq)->rec.id.epoch < c->cfg.epoch)
         KT_REACH(dup_across_epochs);
     /* The id's epoch is not kept; clients compare seq within a vgen (I16). */
     ack(c, out, ev->conn, m->req, m->u.write.wseq,

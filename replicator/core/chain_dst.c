@@ -146,8 +146,6 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     d->id = m->req;
     d->reset_at = m->u.sync.at;
     c->received = m->u.sync.at;
-    c->n_runs = 0;
-    chain_note_epoch(c, c->received);
     if (KT_RULE(dedup_travels))
         kt_dedup_decode(&c->dedup, m->buf->data); /* B6 */
     c->durable = 0;
@@ -333,15 +331,15 @@ bool chain_dst_is_reset(uint64_t tag)
     return tag == TAG(TAG_RESET, 0);
 }
 
-void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out)
+void chain_dst_appended(struct chain *c, const struct chain_event *ev,
+                        struct chain_out *out)
 {
     struct chain_dst *d = &c->dst;
-    unsigned kind = (unsigned)(tag >> 40 & 0xff);
+    unsigned kind = (unsigned)(ev->tag >> 40 & 0xff);
     if (kind == TAG_RESET) {
         /* Also when a SEAL came meanwhile: the log says so. */
-        c->applied = c->phase == CHAIN_ACTIVE && d->started
-                         ? d->reset_at
-                         : (struct kt_rid){c->runs[0].epoch, c->runs[0].from};
+        c->applied =
+            c->phase == CHAIN_ACTIVE && d->started ? d->reset_at : ev->id;
         c->acked = c->applied.seq;
         c->durable = 0;
         c->sync_old = c->log_sync; /* it may count the history before */
@@ -353,7 +351,7 @@ void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out)
         m->u.sync.at = d->reset_at;
         m->u.sync.incarnation = c->incarnation;
     } else if (kind == TAG_END) {
-        tell(c, out, KT_MSG_EXT_DONE)->u.ext.extent = (uint32_t)tag;
+        tell(c, out, KT_MSG_EXT_DONE)->u.ext.extent = (uint32_t)ev->tag;
     }
 }
 

@@ -53,8 +53,6 @@ void chain_flush_pump(struct chain *c, struct chain_out *out);
 /* Takes a record of the history in: received, dedup, alloc, log. */
 void chain_take(struct chain *c, struct chain_out *out,
                 const struct kt_record *rec, struct kt_buf *buf, bool hold);
-uint64_t chain_epoch_of(const struct chain *c, uint64_t seq);
-void chain_note_epoch(struct chain *c, struct kt_rid id);
 void chain_ask_credit(struct chain_out *out);
 void chain_on_credit(struct chain *c, const struct chain_event *ev);
 uint64_t chain_ticket(struct chain *c);
@@ -156,7 +154,8 @@ bool chain_dst_is_reset(uint64_t tag);
 void chain_dst_recount(struct chain *c, struct chain_out *out);
 void chain_dst_rows(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out);
-void chain_dst_appended(struct chain *c, uint64_t tag, struct chain_out *out);
+void chain_dst_appended(struct chain *c, const struct chain_event *ev,
+                        struct chain_out *out);
 void chain_dst_fail(struct chain *c, struct chain_out *out, int err);
 void chain_dst_pump(struct chain *c, struct chain_out *out);
 

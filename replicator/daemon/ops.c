@@ -117,8 +117,10 @@ static void append_deliver(struct op *o)
 {
     struct op_append *p = kt_container_of(o, struct op_append, o);
     struct rchain *rc = o->rc;
-    struct chain_event ev = {
-        .type = CHAIN_EV_APPENDED, .tag = o->tag, .err = o->err};
+    struct chain_event ev = {.type = CHAIN_EV_APPENDED,
+                             .tag = o->tag,
+                             .id = p->r.rec.id,
+                             .err = o->err};
     rc->n->held -= copy_bytes(p);
     chains_step(rc, &ev);
     ops_free(o);

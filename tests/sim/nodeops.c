@@ -146,8 +146,10 @@ void ops_schedule(struct snode *n)
 
 static void tell_append(struct sop *o, int err)
 {
-    struct chain_event ev = {
-        .type = CHAIN_EV_APPENDED, .tag = o->tag, .err = err};
+    struct chain_event ev = {.type = CHAIN_EV_APPENDED,
+                             .tag = o->tag,
+                             .id = o->u.append.rec.id,
+                             .err = err};
     node_step(o->sc, &ev);
 }
 

@@ -176,7 +176,7 @@ void appended(struct talk *t, int err)
     struct chain_act *a = take(t, CHAIN_ACT_APPEND);
     assert_non_null(a);
     struct chain_event ev = {
-        .type = CHAIN_EV_APPENDED, .tag = a->tag, .err = err};
+        .type = CHAIN_EV_APPENDED, .tag = a->tag, .id = a->rec.id, .err = err};
     if (!err && a->rec.op < KT_OP_COPY_START)
         t->appended = a->rec.id.seq;
     else if (!err && a->rec.op == KT_OP_RESET)

@@ -475,6 +475,35 @@ static void a_record_without_bytes_is_not_taken(void **state)
     talk_end(&t);
 }
 
+/* The log may hold a few records of each of many epochs, and all of them be on
+ * their way into ours at once. */
+static void records_of_many_epochs_may_be_on_their_way(void **state)
+{
+    (void)state;
+    target();
+    struct kt_msg m = start_msg(30, true);
+    say(&t, SYNC, 'A', &m);
+    t.lazy = true;
+    for (uint64_t i = 0; i < 20; i++) {
+        m = talk_msg(&t, KT_MSG_FWD);
+        m.u.rec = (struct kt_record){.chain = TALK_CHAIN,
+                                     .id = {3 + i, 6 + i},
+                                     .prev = {2 + i, 5 + i},
+                                     .token = TALK_TOKEN,
+                                     .wseq = 6 + i,
+                                     .op = KT_OP_ZERO,
+                                     .len = KT_SECTOR_BYTES};
+        say(&t, SYNC, 'A', &m);
+    }
+    appended(&t, 0);
+    assert_true(kt_rid_eq(t.c.applied, (struct kt_rid){3, 6}));
+    appended(&t, -ENOSPC);
+    for (unsigned i = 0; i < 18; i++)
+        appended(&t, KT_E_GAP);
+    assert_true(kt_rid_eq(t.c.received, (struct kt_rid){3, 6}));
+    talk_end(&t);
+}
+
 /* What a full store refused is in the duplicate filter and not in the log: a
  * write that is lost elsewhere would be taken for done. */
 static void a_refused_record_ends_the_prefix(void **state)
@@ -551,6 +580,7 @@ int main(void)
         cmocka_unit_test(who_serves_has_it_saved_and_keeps_it),
         cmocka_unit_test(a_restart_knows_what_was_saved),
         cmocka_unit_test(a_record_without_bytes_is_not_taken),
+        cmocka_unit_test(records_of_many_epochs_may_be_on_their_way),
         cmocka_unit_test(a_refused_record_ends_the_prefix),
         cmocka_unit_test(a_promise_outlives_the_end_of_the_prefix),
         cmocka_unit_test(who_is_still_writing_asks_for_a_moment),

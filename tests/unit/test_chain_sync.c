@@ -342,7 +342,8 @@ static void a_differing_extent_is_copied_while_it_is_written(void **state)
     a = take(&t, CHAIN_ACT_APPEND);
     assert_int_equal(a->rec.op, KT_OP_BASE);
     assert_int_equal(a->rec.keep[0], 1u << 1); /* of 1 and 2: keep 2 */
-    ev = (struct chain_event){.type = CHAIN_EV_APPENDED, .tag = a->tag};
+    ev = (struct chain_event){
+        .type = CHAIN_EV_APPENDED, .tag = a->tag, .id = a->rec.id};
     say_event(&t, &ev);
     quiet(&t, KT_MSG_EXT_DONE);
     say_ext(KT_MSG_SYNC_END);
