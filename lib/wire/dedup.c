@@ -79,3 +79,12 @@ void kt_dedup_decode(struct kt_dedup *ret_d, const uint8_t b[KT_DEDUP_BYTES])
         ret_d->window[i] = kt_get_u64(&c);
     assert(!c.bad && c.left == 0);
 }
+
+bool kt_dedup_ends(const struct kt_dedup *d, uint64_t seq)
+{
+    for (size_t i = 0; i < KT_WSEQ_WINDOW; i++) {
+        if (d->window[i] > seq)
+            return false;
+    }
+    return true;
+}

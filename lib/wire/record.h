@@ -116,5 +116,7 @@ void kt_dedup_fold(struct kt_dedup *d, const struct kt_record *r);
 /* Little-endian: token u64, wstable u64, window u64[512]. */
 void kt_dedup_encode(const struct kt_dedup *d, uint8_t ret[KT_DEDUP_BYTES]);
 void kt_dedup_decode(struct kt_dedup *ret_d, const uint8_t b[KT_DEDUP_BYTES]);
+/* False for one that knows of records after seq: nobody folded them. */
+bool kt_dedup_ends(const struct kt_dedup *d, uint64_t seq);
 
 #endif

@@ -136,6 +136,12 @@ static void on_start(struct chain *c, const struct chain_event *ev,
         on_suffix(c, ev, out);
         return;
     }
+    struct kt_dedup dedup;
+    kt_dedup_decode(&dedup, m->buf->data);
+    if (!kt_dedup_ends(&dedup, m->u.sync.at.seq)) {
+        chain_nak(c, out, ev, KT_E_INVALID);
+        return;
+    }
     if (KT_RULE(whole) && !chain_unwhole(c, out)) {
         chain_nak(c, out, ev, KT_E_NEW_EPOCH); /* durable first */
         return;
@@ -147,7 +153,7 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     d->reset_at = m->u.sync.at;
     c->received = m->u.sync.at;
     if (KT_RULE(dedup_travels))
-        kt_dedup_decode(&c->dedup, m->buf->data); /* B6 */
+        c->dedup = dedup; /* B6 */
     c->durable = 0;
     c->ackc_sent = 0;
     struct kt_record r = {.op = KT_OP_RESET, .id = m->u.sync.at};

@@ -475,6 +475,21 @@ static void a_record_without_bytes_is_not_taken(void **state)
     talk_end(&t);
 }
 
+/* It would be looked for among our records when the write comes again. */
+static void a_filter_that_knows_what_is_not_here_is_refused(void **state)
+{
+    (void)state;
+    struct kt_dedup d = {.token = TALK_TOKEN, .window = {[3] = 10}};
+    target();
+    struct kt_msg m = start_msg(9, false);
+    kt_dedup_encode(&d, m.buf->data);
+    say(&t, SYNC, 'A', &m);
+    assert_int_equal(heard(&t, KT_MSG_NAK)->u.nak.err, KT_E_INVALID);
+    assert_int_equal(t.c.received.seq, 5);
+    assert_false(kt_id_is_zero(&t.c.whole));
+    talk_end(&t);
+}
+
 /* The log may hold a few records of each of many epochs, and all of them be on
  * their way into ours at once. */
 static void records_of_many_epochs_may_be_on_their_way(void **state)
@@ -580,6 +595,7 @@ int main(void)
         cmocka_unit_test(who_serves_has_it_saved_and_keeps_it),
         cmocka_unit_test(a_restart_knows_what_was_saved),
         cmocka_unit_test(a_record_without_bytes_is_not_taken),
+        cmocka_unit_test(a_filter_that_knows_what_is_not_here_is_refused),
         cmocka_unit_test(records_of_many_epochs_may_be_on_their_way),
         cmocka_unit_test(a_refused_record_ends_the_prefix),
         cmocka_unit_test(a_promise_outlives_the_end_of_the_prefix),
