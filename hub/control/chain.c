@@ -65,6 +65,38 @@ bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
     return k->holds || n->used < n->size / 100 * HUB_FULL_PERCENT;
 }
 
+/* Every try is an epoch, and a store that is full stays so for long. */
+void hub_sync_backoff(const struct hub *h, struct hub_chain *c, unsigned member)
+{
+    const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[member]);
+    struct hub_known *k = &c->known[member];
+    uint64_t wait = (uint64_t)HUB_SYNC_BACKOFF_MS
+                    << kt_min_u64(k->failures, 10);
+
+    k->failures++;
+    k->free = n ? hub_node_free(n) : 0;
+    k->not_before_ms = h->now_ms + kt_min_u64(wait, HUB_SYNC_BACKOFF_MAX_MS);
+}
+
+static void try_again(struct hub *h, struct hub_chain *c, unsigned member)
+{
+    if (c->known[member].failures) {
+        c->known[member].failures = 0;
+        c->known[member].not_before_ms = 0;
+        hub_chain_wake(h, c);
+    }
+}
+
+void hub_chains_freed(struct hub *h, const struct hub_node *n)
+{
+    for (uint32_t i = 0; i < h->chains_used; i++) {
+        struct hub_chain *c = &h->chains[i];
+        int at = c->used ? kt_cfg_find(&c->row.cfg, &n->row.store) : -1;
+        if (at >= 0 && hub_node_free(n) > c->known[at].free)
+            try_again(h, c, (unsigned)at);
+    }
+}
+
 /* ---- why ---- */
 
 struct counts {
@@ -282,6 +314,7 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
     c->regain.ask_ms = 0; /* recovering: it is asked now */
     if (i < 0 || hub_chain_frozen(h, c))
         return;
+    try_again(h, c, (unsigned)i);
     struct hub_sealed *s = &c->op.m[i];
     const struct kt_member *m = &c->row.cfg.members[i];
     switch (c->op.phase) {

@@ -283,6 +283,8 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
         if (cfg->members[i].state == KT_M_SERVING ||
             cfg->members[i].state == KT_M_SYNCING)
             c->act_pending |= (uint8_t)(1u << i);
+        if (cfg->members[i].state == KT_M_SERVING)
+            c->known[i].failures = 0;
         hub_tell_member(h, c, i);
     }
     hub_push_chain(h, c);

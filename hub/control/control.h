@@ -29,27 +29,29 @@
 #define HUB_NONE UINT32_MAX
 
 /* Times, milliseconds. */
-#define HUB_HB_TIMEOUT_MS 3000u   /* silence before a node is suspect */
-#define HUB_PING_MS 1000u         /* answer to PING and PROBE */
-#define HUB_SEAL_MS 500u          /* T_seal */
-#define HUB_COLD_MS 2000u         /* C9 */
-#define HUB_GRACE_MS 3000u        /* reconnect_grace (A5) */
-#define HUB_LAST_MS 30000u        /* T_last */
-#define HUB_EVICT_MS 30000u       /* between unconfirmed evictions */
-#define HUB_SEAL_RESEND_MS 200u   /* SEAL to who has not answered */
-#define HUB_EQ_RESEND_MS 300u     /* EQ to the donor */
-#define HUB_EQ_MS 2000u           /* + 1 per record of lag */
-#define HUB_EQ_MAX_MS 30000u      /* at most */
-#define HUB_ACT_RESEND_MS 500u    /* ACTIVATE until ACT_OK */
-#define HUB_SYNC_BACKOFF_MS 5000u /* after a failed resync */
-#define HUB_LEASE_MS 10000u       /* of an attachment */
-#define HUB_CREATE_MS 10000u      /* until a creation is given up */
-#define HUB_CUT_MS 3000u          /* a link this long broken is cut */
-#define HUB_SLOW_MS 5000u         /* who owes answers so long is slow */
-#define HUB_STALL_MS 5000u        /* a disk this stuck is no replica */
-#define HUB_FULL_PERCENT 85u      /* no new copy on a store this full */
-#define HUB_ASK_MS 1000u          /* CFG_GET until it is answered */
-#define HUB_ORDER_MS 10000u       /* until an order is given up */
+#define HUB_HB_TIMEOUT_MS 3000u /* silence before a node is suspect */
+#define HUB_PING_MS 1000u       /* answer to PING and PROBE */
+#define HUB_SEAL_MS 500u        /* T_seal */
+#define HUB_COLD_MS 2000u       /* C9 */
+#define HUB_GRACE_MS 3000u      /* reconnect_grace (A5) */
+#define HUB_LAST_MS 30000u      /* T_last */
+#define HUB_EVICT_MS 30000u     /* between unconfirmed evictions */
+#define HUB_SEAL_RESEND_MS 200u /* SEAL to who has not answered */
+#define HUB_EQ_RESEND_MS 300u   /* EQ to the donor */
+#define HUB_EQ_MS 2000u         /* + 1 per record of lag */
+#define HUB_EQ_MAX_MS 30000u    /* at most */
+#define HUB_ACT_RESEND_MS 500u  /* ACTIVATE until ACT_OK */
+/* After a failed resync; twice as long after each further one, at most MAX. */
+#define HUB_SYNC_BACKOFF_MS 5000u
+#define HUB_SYNC_BACKOFF_MAX_MS 300000u
+#define HUB_LEASE_MS 10000u  /* of an attachment */
+#define HUB_CREATE_MS 10000u /* until a creation is given up */
+#define HUB_CUT_MS 3000u     /* a link this long broken is cut */
+#define HUB_SLOW_MS 5000u    /* who owes answers so long is slow */
+#define HUB_STALL_MS 5000u   /* a disk this stuck is no replica */
+#define HUB_FULL_PERCENT 85u /* no new copy on a store this full */
+#define HUB_ASK_MS 1000u     /* CFG_GET until it is answered */
+#define HUB_ORDER_MS 10000u  /* until an order is given up */
 
 /* ---- events ---- */
 
@@ -357,6 +359,8 @@ struct hub_known {
     struct kt_rid applied;
     bool holds;             /* it has data of the chain */
     uint64_t not_before_ms; /* no sync before */
+    uint32_t failures;      /* resyncs, one after the other */
+    uint64_t free;          /* bytes its store had at the last of them */
 };
 
 enum hub_order { HUB_ORDER_NONE, HUB_ORDER_PROMOTE, HUB_ORDER_DISCARD };

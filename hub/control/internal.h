@@ -96,6 +96,10 @@ struct hub_node *hub_member_node(const struct hub *h,
                                  const struct kt_member *m);
 /* Up, connected and registered. */
 bool hub_node_live(const struct hub_node *n);
+static inline uint64_t hub_node_free(const struct hub_node *n)
+{
+    return n->size - kt_min_u64(n->used, n->size);
+}
 
 /* ---- node.c, live.c ---- */
 void hub_register(struct hub *h, const struct hub_event *ev);
@@ -127,6 +131,11 @@ int hub_chain_slow(const struct hub *h, const struct hub_chain *c);
 int hub_chain_cut(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
                          unsigned member);
+/* The resync to that member failed: not again for a while. */
+void hub_sync_backoff(const struct hub *h, struct hub_chain *c,
+                      unsigned member);
+/* Its store has more room: what failed there may be tried at once. */
+void hub_chains_freed(struct hub *h, const struct hub_node *n);
 /* More waits for this node's copy than it may hold back. */
 bool hub_node_leaves(const struct hub *h, const struct hub_node *n);
 void hub_chain_run(struct hub *h, struct hub_chain *c);

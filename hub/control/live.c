@@ -239,6 +239,7 @@ static void report(struct hub *h, struct hub_node *from, const struct kt_msg *m)
 static void heartbeat(struct hub *h, struct hub_node *n, const struct kt_msg *m)
 {
     bool sick = n->store_err || n->disk_stall_ms >= HUB_STALL_MS;
+    uint64_t was_free = hub_node_free(n);
 
     n->size = m->u.hb.size;
     n->used = m->u.hb.used;
@@ -246,6 +247,8 @@ static void heartbeat(struct hub *h, struct hub_node *n, const struct kt_msg *m)
     n->disk_stall_ms = m->u.hb.disk_stall_ms;
     if (sick != (n->store_err || n->disk_stall_ms >= HUB_STALL_MS))
         hub_chains_wake_node(h, n);
+    if (hub_node_free(n) > was_free)
+        hub_chains_freed(h, n);
     hub_send(h, n->conn, KT_MSG_HB_OK)->req = m->req;
 }
 

@@ -21,11 +21,13 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 
 hub_world = tests/unit/hub_world.c tests/unit/hub_world.h \
 	tests/unit/hub_peer.c
-unit_tests += tests/unit/test_hub_attach tests/unit/test_hub_chain \
+unit_tests += tests/unit/test_hub_attach tests/unit/test_hub_backoff \
+	tests/unit/test_hub_chain \
 	tests/unit/test_hub_order tests/unit/test_hub_random \
 	tests/unit/test_hub_recover \
 	tests/unit/test_hub_volume
 tests_unit_test_hub_attach_SOURCES = tests/unit/test_hub_attach.c $(hub_world)
+tests_unit_test_hub_backoff_SOURCES = tests/unit/test_hub_backoff.c $(hub_world)
 tests_unit_test_hub_chain_SOURCES = tests/unit/test_hub_chain.c $(hub_world)
 tests_unit_test_hub_volume_SOURCES = tests/unit/test_hub_volume.c $(hub_world)
 tests_unit_test_hub_order_SOURCES = tests/unit/test_hub_order.c $(hub_world)

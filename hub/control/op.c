@@ -63,7 +63,9 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
     if (why & HUB_WHY_PREPARE && c->row.cfg.last_epoch)
         KT_REACH(op_found);
     set_epoch(c);
-    if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
+    if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0 && c->sync_failed)
+        hub_sync_backoff(h, c, (unsigned)syncing);
+    else if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
         c->known[syncing].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
     int cut = why & HUB_WHY_CUT ? hub_chain_cut(h, c) : -1;
     if (cut < 0 && why & HUB_WHY_SLOW)
@@ -249,7 +251,7 @@ static void leave_out(const struct hub *h, struct hub_chain *c, unsigned i,
 
     if (!hub_op_in_last(c, i)) {
         c->op.m[i].left_out = true;
-        c->known[i].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;
+        hub_sync_backoff(h, c, i);
         return;
     }
     for (unsigned j = 0; j < c->row.cfg.n_members; j++) {

@@ -368,33 +368,6 @@ static void a_returned_member_syncs_then_serves(void **state)
     w_free(w);
 }
 
-static void a_failed_sync_waits_five_seconds(void **state)
-{
-    (void)state;
-    struct world *w = w_new(3);
-    const struct kt_cfg *c = w_volume(w, 3);
-    uint64_t chain = c->chain;
-    unsigned v = w_peer_of(w, c, 2);
-
-    w_peer_kill(w, v);
-    w_peer_start(w, v, true);
-    w_run(w, 200);
-    c = w_cfg(w, chain);
-    assert_int_equal(kt_cfg_syncing(c), 2);
-    struct kt_msg m = {
-        .type = KT_MSG_SYNC_FIN, .chain = chain, .epoch = c->epoch};
-    m.u.sync_fin.store = c->members[2].store;
-    m.u.sync_fin.incarnation = c->members[2].incarnation;
-    m.u.sync_fin.err = KT_E_NOSPC;
-    w_say(w, w->p[w_peer_of(w, c, 1)].conn, &m);
-    w_run(w, 4000);
-    assert_int_equal(kt_cfg_syncing(w_cfg(w, chain)), -1);
-    assert_int_equal(w_cfg(w, chain)->members[2].state, KT_M_WAITING);
-    w_run(w, 3000);
-    assert_int_equal(kt_cfg_syncing(w_cfg(w, chain)), 2);
-    w_free(w);
-}
-
 static void a_faulty_store_is_put_out(void **state)
 {
     (void)state;
@@ -580,7 +553,6 @@ int main(void)
         cmocka_unit_test(seal_refused_jumps_above_the_promise),
         cmocka_unit_test(a_restart_during_eq_starts_again),
         cmocka_unit_test(a_returned_member_syncs_then_serves),
-        cmocka_unit_test(a_failed_sync_waits_five_seconds),
         cmocka_unit_test(a_faulty_store_is_put_out),
         cmocka_unit_test(leave_moves_the_chains_first),
         cmocka_unit_test(another_history_is_quarantined),
