@@ -61,6 +61,18 @@ struct hub_action *hub_note(struct hub *h, unsigned note)
     return a;
 }
 
+struct hub_action *hub_admin_done(struct hub *h, uint64_t conn, uint64_t req,
+                                  int err, enum hub_detail detail)
+{
+    struct hub_action *a = hub_act(h, HUB_ACT_ADMIN_DONE);
+
+    a->conn = conn;
+    a->req = req;
+    a->err = err;
+    a->detail = (uint8_t)detail;
+    return a;
+}
+
 struct hub_text hub_text(char *buf, size_t size)
 {
     assert(size > 0);

@@ -60,6 +60,9 @@ struct hub_action *hub_store(struct hub *h, enum hub_owner owner,
                              uint32_t index);
 struct hub_row *hub_row_add(struct hub_action *a, unsigned kind);
 struct hub_action *hub_note(struct hub *h, unsigned note);
+/* The answer to a person's request. */
+struct hub_action *hub_admin_done(struct hub *h, uint64_t conn, uint64_t req,
+                                  int err, enum hub_detail detail);
 
 struct hub_text {
     char *p;

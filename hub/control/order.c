@@ -15,18 +15,6 @@
 
 #include "hub/control/internal.h"
 
-static struct hub_action *done(struct hub *h, uint64_t conn, uint64_t req,
-                               int err, enum hub_detail detail)
-{
-    struct hub_action *a = hub_act(h, HUB_ACT_ADMIN_DONE);
-
-    a->conn = conn;
-    a->req = req;
-    a->err = err;
-    a->detail = (uint8_t)detail;
-    return a;
-}
-
 static int member_named(const struct kt_cfg *cfg, const char *node)
 {
     for (unsigned i = 0; i < cfg->n_members; i++) {
@@ -107,7 +95,7 @@ void hub_order_admin(struct hub *h, const struct hub_event *ev)
     enum hub_detail d = hub_order_invalid(h, q, &node);
 
     if (d != HUB_D_OK) {
-        done(h, ev->conn, ev->req, KT_E_INVALID, d)->node = node;
+        hub_admin_done(h, ev->conn, ev->req, KT_E_INVALID, d)->node = node;
         return;
     }
     struct hub_chain *c = hub_chain_of(h, q->chain);
@@ -115,7 +103,7 @@ void hub_order_admin(struct hub *h, const struct hub_event *ev)
     bool fence = q->op == HUB_ADMIN_PROMOTE && v->row.att.token &&
                  v->wait != HUB_WAIT_ATTACH;
     if (fence && v->txn) {
-        done(h, ev->conn, ev->req, KT_E_BUSY, HUB_D_BUSY);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_BUSY, HUB_D_BUSY);
         return;
     }
     memset(&c->order, 0, sizeof(c->order));
@@ -159,7 +147,8 @@ void hub_order_end(struct hub *h, struct hub_chain *c, enum hub_detail d)
 
     if (!c->order.kind)
         return;
-    done(h, c->order.conn, c->order.req, err, d)->chain = c->row.cfg.chain;
+    hub_admin_done(h, c->order.conn, c->order.req, err, d)->chain =
+        c->row.cfg.chain;
     memset(&c->order, 0, sizeof(c->order));
 }
 

@@ -226,18 +226,6 @@ void hub_recover_stored(struct hub *h)
 
 /* ---- kenter hub recover ---- */
 
-static struct hub_action *answer(struct hub *h, const struct hub_event *ev,
-                                 int err, enum hub_detail detail)
-{
-    struct hub_action *a = hub_act(h, HUB_ACT_ADMIN_DONE);
-
-    a->conn = ev->conn;
-    a->req = ev->req;
-    a->err = err;
-    a->detail = (uint8_t)detail;
-    return a;
-}
-
 static bool is_member(const struct hub *h, const char *name)
 {
     for (uint32_t i = 0; i < h->chains_used; i++) {
@@ -257,17 +245,19 @@ void hub_recover_admin(struct hub *h, const struct hub_event *ev)
     const struct hub_admin *q = ev->admin;
 
     if (!hub_in_recovery(h) || h->recover_end) {
-        answer(h, ev, KT_E_INVALID, HUB_D_NO_RECOVER);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_INVALID, HUB_D_NO_RECOVER);
         return;
     }
     for (unsigned i = 0; i < q->n_lost; i++) {
         const struct hub_node *n = hub_node_named(h, q->lost[i]);
         if (hub_node_live(n)) {
-            answer(h, ev, KT_E_INVALID, HUB_D_LOST_HERE)->a = i;
+            hub_admin_done(h, ev->conn, ev->req, KT_E_INVALID, HUB_D_LOST_HERE)
+                ->a = i;
             return;
         }
         if (!n && !is_member(h, q->lost[i])) {
-            answer(h, ev, KT_E_NO_NODE, HUB_D_LOST_NAME)->a = i;
+            hub_admin_done(h, ev->conn, ev->req, KT_E_NO_NODE, HUB_D_LOST_NAME)
+                ->a = i;
             return;
         }
     }
@@ -277,5 +267,5 @@ void hub_recover_admin(struct hub *h, const struct hub_event *ev)
     }
     h->recover_go = true;
     h->out->more = true;
-    answer(h, ev, 0, HUB_D_OK);
+    hub_admin_done(h, ev->conn, ev->req, 0, HUB_D_OK);
 }

@@ -11,18 +11,6 @@
 
 #include "hub/control/internal.h"
 
-static struct hub_action *admin_done(struct hub *h, const struct hub_event *ev,
-                                     int err, enum hub_detail detail)
-{
-    struct hub_action *a = hub_act(h, HUB_ACT_ADMIN_DONE);
-
-    a->conn = ev->conn;
-    a->req = ev->req;
-    a->err = err;
-    a->detail = (uint8_t)detail;
-    return a;
-}
-
 struct hub_action *hub_volume_change(struct hub *h, struct hub_volume *v,
                                      unsigned why)
 {
@@ -99,8 +87,9 @@ struct hub_volume *hub_volume_slot(struct hub *h)
 static void no_room(struct hub *h, const struct hub_event *ev,
                     enum hub_detail detail, uint64_t x, uint64_t y)
 {
-    struct hub_action *a = admin_done(
-        h, ev, detail == HUB_D_NODES ? KT_E_NO_NODES : KT_E_LIMIT, detail);
+    struct hub_action *a = hub_admin_done(
+        h, ev->conn, ev->req,
+        detail == HUB_D_NODES ? KT_E_NO_NODES : KT_E_LIMIT, detail);
 
     a->a = x;
     a->b = y;
@@ -112,11 +101,11 @@ static void create(struct hub *h, const struct hub_event *ev)
     enum hub_detail detail = check(h, ev, &row);
 
     if (detail != HUB_D_OK) {
-        admin_done(h, ev, KT_E_INVALID, detail);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_INVALID, detail);
         return;
     }
     if (hub_volume_named(h, row.name)) {
-        admin_done(h, ev, KT_E_EXISTS, HUB_D_EXISTS);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_EXISTS, HUB_D_EXISTS);
         return;
     }
     unsigned fit = hub_place_fit(h);
@@ -213,11 +202,12 @@ static void rm(struct hub *h, const struct hub_event *ev)
     struct hub_volume *v = hub_volume_named(h, ev->admin->name);
 
     if (!v) {
-        admin_done(h, ev, KT_E_NO_VOLUME, HUB_D_NO_VOLUME);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_NO_VOLUME, HUB_D_NO_VOLUME);
     } else if (v->row.att.token && v->lease_ms > h->now_ms) {
-        admin_done(h, ev, KT_E_IN_USE, HUB_D_IN_USE)->id = v->row.id;
+        hub_admin_done(h, ev->conn, ev->req, KT_E_IN_USE, HUB_D_IN_USE)->id =
+            v->row.id;
     } else if (v->txn || v->wait != HUB_WAIT_NONE) {
-        admin_done(h, ev, KT_E_BUSY, HUB_D_BUSY);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_BUSY, HUB_D_BUSY);
     } else {
         v->wait_conn = ev->conn;
         v->wait_req = ev->req;
@@ -234,7 +224,7 @@ void hub_admin(struct hub *h, const struct hub_event *ev)
     else if (op == HUB_ADMIN_PROMOTE || op == HUB_ADMIN_DISCARD)
         hub_order_admin(h, ev);
     else if (hub_in_recovery(h))
-        admin_done(h, ev, KT_E_BUSY, HUB_D_RECOVER);
+        hub_admin_done(h, ev->conn, ev->req, KT_E_BUSY, HUB_D_RECOVER);
     else if (op == HUB_ADMIN_CREATE)
         create(h, ev);
     else
@@ -249,11 +239,8 @@ static void answer(struct hub *h, struct hub_volume *v, int err,
     v->wait = HUB_WAIT_NONE;
     if (!v->wait_conn)
         return;
-    struct hub_action *a = hub_act(h, HUB_ACT_ADMIN_DONE);
-    a->conn = v->wait_conn;
-    a->req = v->wait_req;
-    a->err = err;
-    a->detail = (uint8_t)detail;
+    struct hub_action *a =
+        hub_admin_done(h, v->wait_conn, v->wait_req, err, detail);
     a->id = v->row.id;
     a->volume = hub_volume_index(h, v);
     a->a = v->done_a;

@@ -316,6 +316,18 @@ void d_up(struct world *w, unsigned node)
     node_start(&w->nodes[node]);
 }
 
+void d_power_bare_all(struct world *w)
+{
+    for (unsigned i = 0; i < w->p.nodes; i++)
+        d_power_bare(w, i);
+}
+
+void d_up_all(struct world *w)
+{
+    for (unsigned i = 0; i < w->p.nodes; i++)
+        d_up(w, i);
+}
+
 /* ---- what is ---- */
 
 struct chain *d_chain(struct world *w, unsigned node)

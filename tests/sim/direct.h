@@ -81,6 +81,8 @@ void d_power(struct world *w, unsigned node);
 /* Power loss that leaves nothing that was not synced. */
 void d_power_bare(struct world *w, unsigned node);
 void d_up(struct world *w, unsigned node);
+void d_power_bare_all(struct world *w);
+void d_up_all(struct world *w);
 
 /* What is. */
 struct chain *d_chain(struct world *w, unsigned node);

@@ -5,18 +5,6 @@
 #include "replicator/store/mem_priv.h"
 #include "tests/sim/direct.h"
 
-static void bare_all(struct world *w)
-{
-    for (unsigned i = 0; i < 3; i++)
-        d_power_bare(w, i);
-}
-
-static void up_all(struct world *w)
-{
-    for (unsigned i = 0; i < 3; i++)
-        d_up(w, i);
-}
-
 /* The server of a device in use is started again; nothing was lost. */
 static void handed_over(struct world *w)
 {
@@ -45,8 +33,8 @@ static void hand_over_refused(struct world *w)
     d_run(w, 2000);
     d_write(w, 0, 0);
     client_restart(&w->clients[0], 20000 * SIM_MS);
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     not_handed_over(w, 40000, "writes are gone");
 }
 
@@ -57,11 +45,11 @@ static void hand_over_in_replay(struct world *w)
     d_write(w, 0, 4);
     d_write(w, 0, 8);
     d_run(w, 2000);
-    bare_all(w);
+    d_power_bare_all(w);
     struct gate *g[3];
     for (unsigned i = 0; i < 3; i++)
         g[i] = d_gate(w, CL(0), N(i), KT_MSG_WRITE, 1);
-    up_all(w);
+    d_up_all(w);
     d_until_hit(w, g[d_head(w)]);
     client_restart(&w->clients[0], 1000 * SIM_MS);
     for (unsigned i = 0; i < 3; i++)

@@ -109,18 +109,6 @@ static void one_power(struct world *w)
     SIM_CHECK(w, d_cfg(w)->vgen == vgen, "a new vgen");
 }
 
-static void bare_all(struct world *w)
-{
-    for (unsigned i = 0; i < 3; i++)
-        d_power_bare(w, i);
-}
-
-static void up_all(struct world *w)
-{
-    for (unsigned i = 0; i < 3; i++)
-        d_up(w, i);
-}
-
 /* The client lives and gives again what was acknowledged and not flushed. */
 static void power_all(struct world *w)
 {
@@ -130,8 +118,8 @@ static void power_all(struct world *w)
     d_done(w, d_start(w, 0, ENGINE_TRIM, 4));
     d_write(w, 0, 1);
     uint64_t vgen = d_cfg(w)->vgen;
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     d_read(w, 0, 0);
     d_read(w, 0, 1);
     d_read(w, 0, 4);
@@ -147,8 +135,8 @@ static void power_all_and_client(struct world *w)
     d_write(w, 0, 0);
     d_write(w, 0, 1);
     client_crash(&w->clients[0]);
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     d_attach(w, 1, true);
     for (unsigned i = 0; i < 5; i++)
         d_read(w, 1, i);

@@ -4,18 +4,6 @@
 #include "replicator/store/mem_priv.h"
 #include "tests/sim/direct.h"
 
-static void bare_all(struct world *w)
-{
-    for (unsigned i = 0; i < 3; i++)
-        d_power_bare(w, i);
-}
-
-static void up_all(struct world *w)
-{
-    for (unsigned i = 0; i < 3; i++)
-        d_up(w, i);
-}
-
 /* The head loses a record that is still on its way to the next; when that
  * comes, the head's place has an epoch more. */
 static void record_of_the_past(struct world *w)
@@ -215,8 +203,8 @@ static void seen_then_lost(struct world *w)
     client_crash(&w->clients[0]);
     d_attach(w, 1, true);
     d_read(w, 1, 0);
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     d_read(w, 1, 0);
 }
 
@@ -240,7 +228,7 @@ static void flush_of_one(struct world *w)
         d_done(w, f);
     }
     client_crash(&w->clients[0]);
-    bare_all(w);
+    d_power_bare_all(w);
     for (unsigned i = 0; i < 3; i++) {
         if (i != h)
             d_up(w, i);
@@ -261,8 +249,8 @@ static void flush_by_seq(struct world *w)
     d_write(w, 0, 1);
     d_open(w, g);
     d_done(w, f);
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     d_read(w, 0, 1);
 }
 
@@ -283,8 +271,8 @@ static void flush_by_flush(struct world *w)
     d_done(w, f);
     d_done(w, f2);
     client_crash(&w->clients[0]);
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     d_attach(w, 1, true);
     d_read(w, 1, 1);
 }
@@ -296,11 +284,11 @@ static void half_a_replay(struct world *w)
     d_write(w, 0, 0);
     struct wop *fua = work_one(&w->clients[0], ENGINE_WRITE, 0, 1, true);
     d_done(w, fua);
-    bare_all(w);
+    d_power_bare_all(w);
     struct gate *g[3];
     for (unsigned i = 0; i < 3; i++)
         g[i] = d_gate(w, CL(0), N(i), KT_MSG_WRITE, 2);
-    up_all(w);
+    d_up_all(w);
     d_run(w, 9000);
     client_crash(&w->clients[0]);
     for (unsigned i = 0; i < 3; i++)
@@ -314,8 +302,8 @@ static void older_over_durable(struct world *w)
 {
     d_write(w, 0, 0);
     d_done(w, work_one(&w->clients[0], ENGINE_WRITE, 0, 1, true));
-    bare_all(w);
-    up_all(w);
+    d_power_bare_all(w);
+    d_up_all(w);
     d_read(w, 0, 0);
 }
 
