@@ -55,16 +55,43 @@ int hub_known_load(struct repl *n, char *ret_why, size_t size)
     return r;
 }
 
-static void known_save(const struct repl *n)
+static void known_save(struct repl *n);
+
+static void save_work(uv_work_t *w)
 {
+    struct hub *h = kt_container_of(w, struct hub, save.work);
+    const struct repl *n = kt_container_of(h, struct repl, hub);
     char path[PATH_BYTES], text[TEXT_BYTES], hex[KT_ID_HEX_BYTES];
     int r = known_path(n, path);
-    snprintf(text, sizeof(text), "%" PRIu64 " %s\n", n->hub.term,
-             kt_id_hex(&n->hub.mark, hex));
-    if (r == 0)
-        r = kt_write_file(path, text, 0644);
+    snprintf(text, sizeof(text), "%" PRIu64 " %s\n", h->save.term,
+             kt_id_hex(&h->save.mark, hex));
+    h->save.err = r < 0 ? r : kt_write_file(path, text, 0644);
+}
+
+static void save_done(uv_work_t *w, int status)
+{
+    struct hub *h = kt_container_of(w, struct hub, save.work);
+    int r = status < 0 ? status : h->save.err;
+    h->save.busy = false;
     if (r < 0)
         kt_log(KT_LOG_ERROR, "hub_not_saved", "err=\"%s\"", kt_strerror(r));
+    if (h->term != h->save.term)
+        known_save(kt_container_of(h, struct repl, hub));
+}
+
+/* It is synced, so not on the loop. A crash before that forgets one start of
+ * the hub; what was promised to it is on the disk all the same (I3). */
+static void known_save(struct repl *n)
+{
+    struct hub *h = &n->hub;
+    if (h->save.busy)
+        return; /* save_done sees that there is more */
+    h->save.busy = true;
+    h->save.term = h->term;
+    h->save.mark = h->mark;
+    int r = uv_queue_work(&n->loop, &h->save.work, save_work, save_done);
+    assert(r == 0); /* it fails without a callback only */
+    (void)r;
 }
 
 bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark)

@@ -132,6 +132,13 @@ struct hub {
     uint64_t reqs;
     uint64_t term; /* of the newest ever heard; 0: none (B15) */
     struct kt_id mark;
+    struct { /* known.c: what is being written, on another thread */
+        uv_work_t work;
+        uint64_t term;
+        struct kt_id mark;
+        bool busy;
+        int err;
+    } save;
     bool registered;
     bool told; /* that it is away */
 };
