@@ -175,6 +175,7 @@ enum hub_recover_why {
     HUB_R_EPOCH,    /* a member has a newer configuration (I5) */
     HUB_R_CHAIN,    /* a node holds a chain not made yet */
     HUB_R_TOKEN,    /* a client has a token not given out yet */
+    HUB_R_PROMISE,  /* a node promised an epoch not given out to it (I5) */
 };
 
 #define HUB_ROWS_MAX 4u
@@ -231,6 +232,7 @@ struct hub_node {
     uint64_t conn; /* its control connection, registered; 0 = none */
     uint64_t cont_base;
     uint64_t size, used, disk_stall_ms;
+    uint64_t hub_term; /* of the start it obeyed before this registration */
     int store_err;
     uint64_t heard_ms; /* last message or registration */
     uint64_t suspect_ms, probed_ms;

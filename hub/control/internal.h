@@ -216,6 +216,8 @@ void hub_unbind_volume(struct hub *h, uint32_t volume);
 /* ---- recover.c: B15, the mode ---- */
 #define HUB_REQ_UNKNOWN 1u /* CFG_GET about a chain that is not in a table */
 void hub_recover_start(struct hub *h);
+/* What to keep beside an epoch that is given out now. */
+uint64_t hub_giving_term(const struct hub *h);
 /* What a node shows at its registration. */
 void hub_recover_shown(struct hub *h, struct hub_node *n,
                        const struct kt_msg *m);

@@ -17,6 +17,7 @@ static void prepare(struct hub *h, struct hub_chain *c)
     op->phase = HUB_OP_PREPARE;
     op->next = c->row;
     op->next.prepare = op->epoch;
+    op->next.given_term = hub_giving_term(h);
     if (!KT_RULE(prepare_first)) {
         hub_op_stored(h, c);
         return;
@@ -406,7 +407,7 @@ void hub_op_stored(struct hub *h, struct hub_chain *c)
     if (op->phase == HUB_OP_REGAIN) {
         hub_regain_chain_stored(h, c);
     } else if (op->phase == HUB_OP_PREPARE) {
-        c->row.prepare = op->epoch;
+        c->row = op->next;
         op->phase = HUB_OP_SEAL;
         op->since_ms = h->now_ms;
         op->sent_ms = 0;

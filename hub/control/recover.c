@@ -26,6 +26,11 @@ bool hub_named_lost(const struct hub *h, const char *name)
     return false;
 }
 
+uint64_t hub_giving_term(const struct hub *h)
+{
+    return hub_in_recovery(h) || h->recover_end ? 0 : h->cluster.term;
+}
+
 static void store_cluster(struct hub *h)
 {
     struct hub_action *a = hub_store(h, HUB_OWNER_CLUSTER, 0);
@@ -105,6 +110,7 @@ void hub_recover_shown(struct hub *h, struct hub_node *n,
 
     n->owed = 0;
     n->late = false;
+    n->hub_term = term;
     h->term_seen = kt_max_u64(h->term_seen, term);
     if (term == 0 || was_ours(c, mark, term) || !KT_RULE(hub_stale))
         return;
@@ -124,16 +130,46 @@ static bool is_news(const struct hub *h, const struct hub_node *n,
              : n->late || r->chain >= h->cluster_pend.next_chain;
 }
 
+/* A copy taken in the middle of a start lacks what that start gave out later,
+ * and the next start would give out the same epochs, to other members. A node
+ * knows of a start before it promises it anything. */
+static bool is_promise_news(const struct hub *h, const struct hub_node *n,
+                            const struct kt_chain_report *r)
+{
+    const struct hub_chain *c = hub_chain_of(h, r->chain);
+
+    if (!c || c->recovering)
+        return false;
+    uint64_t given = kt_max_u64(c->row.cfg.epoch, c->row.prepare);
+    uint64_t term = c->row.given_term;
+    if (c->op.phase != HUB_OP_NONE && c->op.epoch > given) {
+        given = c->op.epoch;
+        term = hub_giving_term(h);
+    }
+    return r->promised > given || (r->promised == given && n->hub_term < term);
+}
+
+static enum hub_recover_why news(const struct hub *h, const struct hub_node *n,
+                                 const struct kt_chain_report *r)
+{
+    if (r->cfg_epoch > 0 && is_news(h, n, r))
+        return hub_chain_of(h, r->chain) ? HUB_R_EPOCH : HUB_R_CHAIN;
+    if (KT_RULE(hub_twice) && is_promise_news(h, n, r))
+        return HUB_R_PROMISE;
+    return 0;
+}
+
 void hub_recover_report(struct hub *h, struct hub_node *n, uint64_t conn,
                         const struct kt_chain_report *r)
 {
     struct hub_chain *c = hub_chain_of(h, r->chain);
 
-    if (KT_RULE(hub_stale) && r->cfg_epoch > 0 && is_news(h, n, r)) {
+    enum hub_recover_why why = KT_RULE(hub_stale) ? news(h, n, r) : 0;
+    if (why) {
         /* Told to nobody before it was stored (I5). From one who was away
          * while the others were asked, only this volume is news. */
         bool whole = !hub_in_recovery(h) && !n->late;
-        enter(h, c ? HUB_R_EPOCH : HUB_R_CHAIN, r->chain, n);
+        enter(h, why, r->chain, n);
         if (whole)
             everything(h);
         else if (c)

@@ -430,6 +430,7 @@ static void take_chain(struct hub *h, struct hub_chain *c)
     c->heard = kt_max_u64(kt_max_u64(c->heard, c->row.prepare),
                           kt_max_u64(next->cfg.epoch, c->row.cfg.epoch));
     next->prepare = c->heard + (lost ? LOST_JUMP : 1);
+    next->given_term = hub_giving_term(h);
     assert(kt_cfg_invalid(&next->cfg) == NULL);
     struct hub_action *a = hub_note(h, HUB_N_REGAINED);
     a->chain = next->cfg.chain;

@@ -72,6 +72,9 @@ struct hub_volume_row {
 struct hub_chain_row {
     struct kt_cfg cfg;
     uint64_t prepare; /* epoch of a PREPARE above cfg.epoch; 0 = none */
+    /* Term of the start that gave out the greater of the two; 0: one that
+     * cannot be told, as in recover mode. */
+    uint64_t given_term;
 };
 
 struct hub_tomb_row {

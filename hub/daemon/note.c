@@ -108,7 +108,8 @@ static void note_recover(const struct daemon *d, const struct hub_action *a)
         "a node belonged to another database",
         "a member has a newer configuration",
         "a node holds a newer chain",
-        "a client has a newer token"};
+        "a client has a newer token",
+        "a node promised an epoch that it was not asked for"};
 
     kt_log(KT_LOG_ERROR, "recover_mode",
            "why=\"%s\" node=%s chain=%llu text=\"this database is an old copy: "

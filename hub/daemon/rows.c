@@ -13,7 +13,9 @@
  *                     | min_write u8 | durability u8 | state u8
  *                     | client 16 | token u64 | node str8 | pid u32
  *                     | since_s u64
- *   'h' chain u64be   version u8 | prepare u64 | the bytes of kt_cfg_encode
+ *   'h' chain u64be   version u8 (2) | prepare u64 | given_term u64
+ *                     | the bytes of kt_cfg_encode
+ *                     (version 1 lacks given_term)
  *   't' volume id 16  version u8 | name str8 | removed_s u64
  * Every value ends with the XXH3-64 of key and value before it: LMDB has no
  * checksums of its own (P16). Addresses are text, "" when absent. */
@@ -26,6 +28,7 @@
 
 #define ROW_VERSION 1u
 #define ROW_VERSION_CLUSTER 2u
+#define ROW_VERSION_CHAIN 2u
 
 static uint64_t sum_of(const uint8_t *key, size_t key_len, const uint8_t *value,
                        size_t len)
@@ -165,12 +168,15 @@ static void put_chain(struct kt_cur *c, const struct hub_chain_row *r)
     size_t len = kt_cfg_encode(&r->cfg, cfg);
 
     kt_put_u64(c, r->prepare);
+    kt_put_u64(c, r->given_term);
     kt_put_bytes(c, cfg, len);
 }
 
-static void get_chain(struct kt_cur *c, struct hub_chain_row *r)
+static void get_chain(struct kt_cur *c, struct hub_chain_row *r,
+                      unsigned version)
 {
     r->prepare = kt_get_u64(c);
+    r->given_term = version == ROW_VERSION ? 0 : kt_get_u64(c);
     size_t len = c->left;
     const uint8_t *cfg = kt_cur_take(c, len);
     if (!cfg || kt_cfg_decode(cfg, len, &r->cfg) < 0)
@@ -178,6 +184,13 @@ static void get_chain(struct kt_cur *c, struct hub_chain_row *r)
 }
 
 /* ---- any ---- */
+
+static unsigned newest_version(uint8_t letter)
+{
+    return letter == 'c'   ? ROW_VERSION_CLUSTER
+           : letter == 'h' ? ROW_VERSION_CHAIN
+                           : ROW_VERSION;
+}
 
 static void put_key(const struct hub_row *r, struct row_bytes *b)
 {
@@ -216,8 +229,7 @@ void row_encode(const struct hub_row *r, struct row_bytes *ret_b)
     ret_b->len = 0;
     if (r->del)
         return;
-    kt_put_u8(&c,
-              r->kind == HUB_ROW_CLUSTER ? ROW_VERSION_CLUSTER : ROW_VERSION);
+    kt_put_u8(&c, (uint8_t)newest_version(ret_b->key[0]));
     switch (r->kind) {
     case HUB_ROW_CLUSTER:
         put_cluster(&c, r->u.cluster);
@@ -260,8 +272,7 @@ static void decode_value(const uint8_t *key, struct kt_cur *c,
     struct kt_cur k = kt_cur_r(key + 1, 16);
     unsigned version = kt_get_u8(c);
 
-    if (version != ROW_VERSION &&
-        !(key[0] == 'c' && version == ROW_VERSION_CLUSTER)) {
+    if (version != ROW_VERSION && version != newest_version(key[0])) {
         c->bad = true;
         return;
     }
@@ -284,7 +295,7 @@ static void decode_value(const uint8_t *key, struct kt_cur *c,
         break;
     case 'h':
         row->kind = HUB_ROW_CHAIN;
-        get_chain(c, &row->chain);
+        get_chain(c, &row->chain, version);
         break;
     case 't':
         row->kind = HUB_ROW_TOMB;

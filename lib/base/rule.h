@@ -184,6 +184,8 @@
       "B13")                                                                   \
     X(hub_stale, "a row older than what members saw decides nothing",          \
       "B15")                                                                   \
+    X(hub_twice, "no two starts of the hub give out the same epoch",           \
+      "I1 B15")                                                                \
     /* all: the code's own assertions between steps. Off with any other, for   \
      * it is those outside that are to notice. */                              \
     X(self_check, "the cores look at their own invariants",                    \

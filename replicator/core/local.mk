@@ -23,10 +23,12 @@ noinst_LTLIBRARIES += %D%/libktreplcore.la
 unit_tests += tests/unit/test_chain_write tests/unit/test_chain_hop \
 	tests/unit/test_chain_epoch tests/unit/test_chain_sync \
 	tests/unit/test_chain_relay tests/unit/test_chain_suffix \
-	tests/unit/test_chain_pace
+	tests/unit/test_chain_target tests/unit/test_chain_pace
 tests_unit_test_chain_pace_SOURCES = tests/unit/test_chain_pace.c \
 	tests/unit/chain_talk.c tests/unit/chain_talk.h
 tests_unit_test_chain_suffix_SOURCES = tests/unit/test_chain_suffix.c \
+	tests/unit/chain_talk.c tests/unit/chain_talk.h
+tests_unit_test_chain_target_SOURCES = tests/unit/test_chain_target.c \
 	tests/unit/chain_talk.c tests/unit/chain_talk.h
 tests_unit_test_chain_relay_SOURCES = tests/unit/test_chain_relay.c \
 	tests/unit/chain_talk.c tests/unit/chain_talk.h

@@ -225,6 +225,8 @@ void hub_down(struct repl *n, int err, const char *text)
     bool was = h->registered;
     h->cn = NULL;
     h->registered = false;
+    for (struct rchain *rc = n->chains; rc; rc = rc->next)
+        rc->seal_held = 0;
     h->next_ms = repl_now(n) + h->backoff_ms;
     h->backoff_ms *= 2;
     if (h->backoff_ms > BACKOFF_MAX_MS)
@@ -302,7 +304,24 @@ static void hub_chain(struct repl *n, struct conn *cn, const struct kt_msg *m)
         hub_error(n, m->req, KT_E_IN_USE, "the chain is being released");
         return;
     }
-    chains_msg(rc, cn, m);
+    if (m->type == KT_MSG_SEAL && n->hub.save.busy)
+        rc->seal_held = m->epoch;
+    else
+        chains_msg(rc, cn, m);
+}
+
+void hub_known_saved(struct repl *n, int err)
+{
+    struct conn *cn = n->hub.cn;
+    if (err < 0 && cn)
+        kt_conn_close(cn->kc); /* it comes again, and so does the attempt */
+    for (struct rchain *rc = n->chains; rc; rc = rc->next) {
+        struct kt_msg m = {
+            .type = KT_MSG_SEAL, .chain = rc->c.id, .epoch = rc->seal_held};
+        rc->seal_held = 0;
+        if (m.epoch && err == 0 && cn && kt_conn_is_up(cn->kc) && !rc->dropping)
+            chains_msg(rc, cn, &m);
+    }
 }
 
 static void hub_release(struct repl *n, const struct kt_msg *m)

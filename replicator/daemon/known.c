@@ -77,10 +77,13 @@ static void save_done(uv_work_t *w, int status)
         kt_log(KT_LOG_ERROR, "hub_not_saved", "err=\"%s\"", kt_strerror(r));
     if (h->term != h->save.term)
         known_save(kt_container_of(h, struct repl, hub));
+    else
+        hub_known_saved(kt_container_of(h, struct repl, hub), r);
 }
 
-/* It is synced, so not on the loop. A crash before that forgets one start of
- * the hub; what was promised to it is on the disk all the same (I3). */
+/* It is synced, so not on the loop. Until it is, nothing is promised to that
+ * start (hub.c): from a promise to a start that the node does not know of, the
+ * hub concludes that its database is old. */
 static void known_save(struct repl *n)
 {
     struct hub *h = &n->hub;
@@ -97,9 +100,10 @@ static void known_save(struct repl *n)
 bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark)
 {
     struct hub *h = &n->hub;
-    if (term == 0 || (term == h->term && kt_id_eq(mark, &h->mark)))
+    bool same = term == h->term && kt_id_eq(mark, &h->mark);
+    if (term == 0 || (same && h->save.err == 0))
         return true; /* in recovery it names none */
-    if (term <= h->term) {
+    if (term <= h->term && !same) {
         kt_log(KT_LOG_ERROR, "hub_refused",
                "reason=\"its database is an old copy: this node has obeyed a "
                "later start of the hub\" hub_term=%" PRIu64

@@ -91,6 +91,7 @@ struct rchain {
     bool up_data, up_sync; /* LINK_UP is due */
     bool dropping;
     uint64_t drop_req;
+    uint64_t seal_held; /* epoch of a SEAL that waits for hub_known_saved */
     uint8_t role_logged, sync_logged;
     uint64_t sync_log_ms;
     struct chain c;
@@ -325,6 +326,8 @@ int hub_cluster_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
 int hub_known_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
 /* A hub names itself: true when it may be obeyed; kept when it is newer. */
 bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark);
+/* The start of the hub obeyed now is on the disk, or err says why not. */
+void hub_known_saved(struct repl *n, int err);
 
 /* ---- probe.c ---- */
 void probe_start(struct repl *n, const struct kt_msg *m);

@@ -102,6 +102,42 @@ static void old_database(struct world *w)
     d_done(w, r);
 }
 
+static bool is_sealing(struct world *w)
+{
+    return hubnode_phase(w, 0) == HUB_OP_SEAL;
+}
+
+/* The copy was made in the middle of a start, while an epoch was prepared.
+ * That start gave out one more, which nobody came to serve in; the next one
+ * would give out the same again, to more members. */
+static void epoch_twice(struct world *w)
+{
+    unsigned a = d_head(w), b = d_at(w, 1), t = d_tail(w);
+    d_write(w, 0, 0);
+    struct gate *eq = d_gate(w, HUB, N(a), KT_MSG_EQ, 1);
+    d_kill(w, t);
+    d_until(w, is_sealing, "sealing");
+    hubnode_keep_copy(w);
+    d_until_hit(w, eq);
+    d_kill(w, b);
+    d_up(w, b);
+    d_open(w, eq);
+    struct gate *g = d_gate(w, HUB, N(a), KT_MSG_ACTIVATE, 1);
+    d_gate(w, HUB, N(b), KT_MSG_ACTIVATE, 1)->lose = true;
+    d_until_hit(w, g);
+    d_kill(w, a);
+    d_kill(w, b);
+    d_open(w, g);
+    hubnode_restore_old(w);
+    d_up(w, t);
+    hubnode_start(w);
+    d_until(w, is_sealing, "sealing again");
+    d_up(w, a);
+    d_up(w, b);
+    d_write(w, 0, 0);
+    d_read(w, 0, 0);
+}
+
 /* The machine of a member goes back to an older state of its disk and says
  * that it is the same; the other that is left lost power and has no
  * continuity, but all the records. */
@@ -144,6 +180,9 @@ const struct direct direct_old[] = {
     {"f35-old-database", "hub_stale",
      "a hub with an old copy asks first",
      old_database, {0}, NULL},
+    {"f35-epoch-twice", "hub_twice",
+     "nor gives out an epoch that was given out",
+     epoch_twice, {0}, NULL},
     {"f36-reverted", "cont_acked",
      "an older disk has no continuity",
      reverted, {0}, NULL},

@@ -525,10 +525,20 @@ const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain)
     return &w->hub->chain_rows[chain].cfg;
 }
 
+/* Of one that it has not heard of since it started, the hub thinks well. */
+static bool all_here(const struct shub *s)
+{
+    for (unsigned i = 0; i < s->n_node_rows; i++) {
+        if (s->h.nodes[i].state != HUB_NODE_UP || !s->h.nodes[i].conn)
+            return false;
+    }
+    return true;
+}
+
 bool hubnode_healthy(struct world *w)
 {
     struct shub *s = w->hub;
-    if (hub_in_recovery(&s->h))
+    if (hub_in_recovery(&s->h) || !all_here(s))
         return false;
     for (unsigned i = 0; i < s->n_chain_rows; i++) {
         const struct hub_chain *c = hub_chain_of(&s->h, i + 1);

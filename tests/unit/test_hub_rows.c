@@ -16,6 +16,7 @@ static struct hub_chain_row chain_row(void)
 
     memset(&r, 0, sizeof(r));
     r.prepare = 12;
+    r.given_term = 3;
     r.cfg.chain = 0x1234;
     r.cfg.volume = id(5);
     r.cfg.n_extents = 4;
@@ -95,6 +96,7 @@ static void every_row_comes_back(void **state)
     struct hub_chain_row h = chain_row();
     a = round_trip(&(struct hub_row){.kind = HUB_ROW_CHAIN, .u.chain = &h});
     assert_int_equal(a.chain.prepare, 12);
+    assert_int_equal(a.chain.given_term, 3);
     assert_int_equal(a.chain.cfg.chain, 0x1234);
 
     struct hub_tomb_row t = {.volume = id(6), .removed_s = 5};
