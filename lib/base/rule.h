@@ -81,6 +81,8 @@
       "bug-6 B8")                                                              \
     X(copy_from, "a base is read when the log holds all before it",            \
       "bug-7 B8")                                                              \
+    X(copy_logged, "and compared when the target's log does, too",             \
+      "bug-7 B8")                                                              \
     X(row_partial, "a partial extent equals nothing",                          \
       "I21")                                                                   \
     X(row_id, "extents are compared by version",                               \

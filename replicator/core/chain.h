@@ -252,6 +252,7 @@ struct chain_dst { /* being fed */
     struct kt_rid reset_at;
     bool copying;
     uint32_t extent;
+    bool copy_logged, have_sums; /* COPY_START in the log; src_sums came */
     int8_t alloc_later; /* records since COPY_START: 1 took, -1 freed */
     uint64_t touched[KT_EXTENT_SECTORS / 64];
     uint64_t src_sums[KT_EXTENT_SECTORS];

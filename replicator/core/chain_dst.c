@@ -166,6 +166,7 @@ static void on_copy_start(struct chain *c, const struct kt_msg *m,
     struct chain_dst *d = &c->dst;
     d->copying = true;
     d->extent = m->u.ext.extent;
+    d->copy_logged = d->have_sums = false;
     d->alloc_later = 0;
     memset(d->touched, 0, sizeof(d->touched));
     struct kt_record r = {
@@ -173,15 +174,28 @@ static void on_copy_start(struct chain *c, const struct kt_msg *m,
     append(c, out, &r, NULL, TAG(TAG_COPY, d->extent));
 }
 
+/* Our sums are compared with the source's when our log holds all that came
+ * before COPY_START. What is still on its way into it is not in them, and would
+ * lie over what was found to be equal. */
+static void read_sums(struct chain *c, struct chain_out *out)
+{
+    const struct chain_dst *d = &c->dst;
+    if (!d->have_sums || (!d->copy_logged && KT_RULE(copy_logged)))
+        return;
+    struct chain_act *a = chain_act(out, CHAIN_ACT_SUMS);
+    a->sync_id = d->id;
+    a->extent = d->extent;
+}
+
 static void on_ext_sums(struct chain *c, const struct kt_msg *m,
                         struct chain_out *out)
 {
-    if (!m->buf || m->buf->n_sums != KT_EXTENT_SECTORS)
+    struct chain_dst *d = &c->dst;
+    if (!m->buf || m->buf->n_sums != KT_EXTENT_SECTORS || d->have_sums)
         return;
-    memcpy(c->dst.src_sums, m->buf->sums, sizeof(c->dst.src_sums));
-    struct chain_act *a = chain_act(out, CHAIN_ACT_SUMS);
-    a->sync_id = c->dst.id;
-    a->extent = c->dst.extent;
+    memcpy(d->src_sums, m->buf->sums, sizeof(d->src_sums));
+    d->have_sums = true;
+    read_sums(c, out);
 }
 
 static bool is_touched(const struct chain_dst *d, uint32_t i)
@@ -356,6 +370,10 @@ void chain_dst_appended(struct chain *c, const struct chain_event *ev,
         struct kt_msg *m = tell(c, out, KT_MSG_SYNC_AT);
         m->u.sync.at = d->reset_at;
         m->u.sync.incarnation = c->incarnation;
+    } else if (kind == TAG_COPY && d->copying &&
+               d->extent == (uint32_t)ev->tag && KT_RULE(copy_logged)) {
+        d->copy_logged = true;
+        read_sums(c, out);
     } else if (kind == TAG_END) {
         tell(c, out, KT_MSG_EXT_DONE)->u.ext.extent = (uint32_t)ev->tag;
     }

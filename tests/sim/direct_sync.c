@@ -146,6 +146,36 @@ static void source_behind(struct world *w)
     }
 }
 
+/* Records that the target has and its log has not, of an extent whose copy
+ * begins; what follows them comes without its bytes. Its disk works in an
+ * order of its own, so this is tried some times. */
+static void target_behind(struct world *w)
+{
+    for (unsigned k = 0; k < 16; k++) {
+        struct wop *o[SIM_HOT];
+        unsigned t = start_resync(w), src = d_tail(w);
+        struct gate *first = d_gate(w, N(t), N(src), KT_MSG_DIGEST, 1);
+        d_up(w, t);
+        d_until_hit(w, first);
+        d_done(w, d_start(w, 0, ENGINE_TRIM, 0));
+        d_run(w, 20);
+        w->nodes[t].slow_until = w->now + 60000 * SIM_MS;
+        for (unsigned i = SIM_HOT / 2; i < SIM_HOT; i++)
+            o[i] = d_start(w, 0, ENGINE_WRITE, i);
+        for (unsigned i = SIM_HOT / 2; i < SIM_HOT; i++)
+            d_done(w, o[i]);
+        d_write(w, 0, 0);
+        struct gate *second = d_gate(w, N(t), N(src), KT_MSG_DIGEST, 2);
+        d_open(w, first);
+        d_until_hit(w, second);
+        d_done(w, d_start(w, 0, ENGINE_TRIM, 0));
+        d_open(w, second);
+        d_until(w, d_healthy, "full strength");
+        w->nodes[t].slow_until = 0;
+        verify_quiet(w);
+    }
+}
+
 /* A write is executed, not acknowledged, and sent again to a head that got
  * all it knows by a resync. */
 static void filter_travels(struct world *w)
@@ -184,6 +214,9 @@ const struct direct direct_sync[] = {
     {"f27-source-behind", "copy_from",
      "writes that the source has not in its log yet",
      source_behind, {.disk_us = 20000, .digests = true}, NULL},
+    {"f27-target-behind", "copy_logged",
+     "or the target",
+     target_behind, {.disk_us = 100, .digests = true}, NULL},
     {"sync-filter-travels", NULL,
      "the duplicate filter comes along",
      filter_travels, {0}, NULL},

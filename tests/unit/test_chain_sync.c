@@ -352,6 +352,24 @@ static void a_differing_extent_is_copied_while_it_is_written(void **state)
     talk_end(&t);
 }
 
+/* Else records on their way into the log would lie over what is found equal. */
+static void sums_are_compared_when_the_log_holds_what_came_before(void **state)
+{
+    (void)state;
+    target(9);
+    t.lazy = true;
+    say_fed(10, 1);
+    say_ext(KT_MSG_COPY_START);
+    say_ext(KT_MSG_EXT_SUMS);
+    appended(&t, 0);
+    nothing(&t, CHAIN_ACT_SUMS);
+    appended(&t, 0);
+    assert_int_equal(take(&t, CHAIN_ACT_SUMS)->extent, 0);
+    say_ext(KT_MSG_EXT_SUMS); /* once */
+    nothing(&t, CHAIN_ACT_SUMS);
+    talk_end(&t);
+}
+
 static void what_is_fed_is_acknowledged_as_far_as_the_log_has_it(void **state)
 {
     (void)state;
@@ -536,6 +554,7 @@ int main(void)
         cmocka_unit_test(after_sync_fin_nothing_starts_over),
         cmocka_unit_test(a_failed_resync_is_told_and_not_tried_in_this_epoch),
         cmocka_unit_test(a_differing_extent_is_copied_while_it_is_written),
+        cmocka_unit_test(sums_are_compared_when_the_log_holds_what_came_before),
         cmocka_unit_test(what_is_fed_is_acknowledged_as_far_as_the_log_has_it),
         cmocka_unit_test(the_end_is_durable),
         cmocka_unit_test(an_older_sync_does_not_cover_the_new_history),
