@@ -292,6 +292,32 @@ void hub_attach_progress(struct hub *h, struct hub_volume *v)
 
 /* ---- renew and detach ---- */
 
+static void note_cut(struct hub *h, struct hub_volume *v,
+                     const struct kt_msg *m)
+{
+    v->n_cut = 0;
+    v->cut_ms = h->now_ms;
+    for (unsigned i = 0; i < m->u.attach.n_cut && i < KT_CUT_MAX; i++) {
+        const struct hub_node *n = hub_node_of(h, &m->u.attach.cut[i]);
+        if (n)
+            v->cut[v->n_cut++] = hub_node_index(h, n);
+    }
+    if (v->n_cut)
+        hub_chains_wake_volume(h, v);
+}
+
+bool hub_holder_cut(const struct hub *h, const struct hub_volume *v,
+                    const struct hub_node *n)
+{
+    if (!v->row.att.token || h->now_ms - v->cut_ms > HUB_LEASE_MS)
+        return false;
+    for (uint32_t i = 0; n && i < v->n_cut; i++) {
+        if (v->cut[i] == hub_node_index(h, n))
+            return true;
+    }
+    return false;
+}
+
 static void say_fenced(struct hub *h, struct hub_conn *c,
                        const struct hub_volume *v, const struct kt_msg *m)
 {
@@ -310,6 +336,7 @@ static void renew(struct hub *h, struct hub_conn *c, struct hub_volume *v,
         return;
     }
     v->lease_ms = h->now_ms + HUB_LEASE_MS;
+    note_cut(h, v, m);
     /* A server that went to the background after its attach has another pid
      * now. It is only shown: no transaction for it. */
     if (m->u.attach.pid)
@@ -391,6 +418,7 @@ void hub_attach_stored(struct hub *h, struct hub_volume *v, unsigned why)
     a->volume = at;
     a->a = v->row.att.token;
     v->lease_ms = v->row.att.token ? h->now_ms + HUB_LEASE_MS : 0;
+    v->n_cut = 0;
     hub_chains_wake_volume(h, v);
     if (why == HUB_TXN_ATTACH) {
         hub_attach_progress(h, v);

@@ -157,6 +157,26 @@ int hub_chain_cut(const struct hub *h, const struct hub_chain *c)
     return -1;
 }
 
+/* B13. Writes begin at the head: another one goes first. */
+static bool head_cut(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    const struct hub_volume *v = &h->volumes[c->volume];
+    unsigned serving = kt_cfg_serving(cfg);
+
+    if (!serving || !KT_RULE(head_cut) ||
+        !hub_holder_cut(h, v, hub_member_node(h, &cfg->members[0])))
+        return false;
+    for (unsigned i = 1; i < serving; i++) {
+        const struct hub_node *n = hub_member_node(h, &cfg->members[i]);
+        if (hub_node_live(n) && !hub_holder_cut(h, v, n)) {
+            KT_REACH(head_cut);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* F23. Whoever waits for a slow one is slow to those before it: the last pair
  * that complains names the one. A slow head has nobody before it. */
 int hub_chain_slow(const struct hub *h, const struct hub_chain *c)
@@ -193,6 +213,8 @@ static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
         why |= HUB_WHY_CUT;
     if (k->good > min && may && hub_chain_slow(h, c) >= 0)
         why |= HUB_WHY_SLOW;
+    if (head_cut(h, c))
+        why |= HUB_WHY_ORDER;
     if (k->faulty && k->good + k->leaving >= 1)
         why |= HUB_WHY_FAULTY;
     if (k->leaving && k->good >= min)

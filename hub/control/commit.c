@@ -90,27 +90,30 @@ static void add_member(const struct hub *h, const struct hub_chain *c,
     }
 }
 
+/* Any order is legal after EQ (I9): the writer's own node first, and last what
+ * it cannot reach (B13). */
+static unsigned rank(const struct hub *h, const struct hub_chain *c, unsigned i)
+{
+    const struct kt_member *m = &c->row.cfg.members[i];
+    const struct hub_volume *v = &h->volumes[c->volume];
+
+    if (hub_holder_cut(h, v, hub_member_node(h, m)))
+        return 2;
+    return v->row.att.token && hub_same(m->node.name, v->row.att.node) ? 0 : 1;
+}
+
 static void build_members(const struct hub *h, const struct hub_chain *c,
                           struct kt_cfg *next)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
-    const struct hub_attachment *att = &h->volumes[c->volume].row.att;
-    unsigned serving = serving_set(h, c), put = 0;
+    unsigned serving = serving_set(h, c), put = serving;
     int syncing = choose_syncing(h, c, serving);
 
     next->n_members = next->n_last = 0;
-    /* The writer's own node first: any order is legal after EQ (I9). */
-    for (unsigned i = 0; i < cfg->n_members; i++) {
-        if (serving & 1u << i && !put && att->token &&
-            hub_same(cfg->members[i].node.name, att->node)) {
-            add_member(h, c, next, i, KT_M_SERVING);
-            put |= 1u << i;
-        }
-    }
-    for (unsigned i = 0; i < cfg->n_members; i++) {
-        if (serving & 1u << i && !(put & 1u << i)) {
-            add_member(h, c, next, i, KT_M_SERVING);
-            put |= 1u << i;
+    for (unsigned r = 0; r <= 2; r++) {
+        for (unsigned i = 0; i < cfg->n_members; i++) {
+            if (serving & 1u << i && rank(h, c, i) == r)
+                add_member(h, c, next, i, KT_M_SERVING);
         }
     }
     if (syncing >= 0) {

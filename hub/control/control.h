@@ -267,6 +267,10 @@ struct hub_volume {
     struct hub_volume_row row;
     uint32_t first_chain, last_chain, n_chains;
     uint64_t lease_ms; /* the holder's lease ends */
+    /* Nodes that the holder cannot reach, and when it said so (B13). */
+    uint32_t cut[KT_CUT_MAX];
+    uint32_t n_cut;
+    uint64_t cut_ms;
     /* Row change under way; row takes its place when txn is stored. */
     uint64_t txn;
     uint8_t txn_why;
@@ -314,6 +318,7 @@ enum {
     HUB_WHY_PROMOTE = 1024,   /* a person says who serves */
     HUB_WHY_DISCARD = 2048,   /* a quarantined copy was deleted */
     HUB_WHY_SLOW = 4096,      /* a member holds up the others (F23) */
+    HUB_WHY_ORDER = 8192,     /* the holder cannot reach the head (B13) */
 };
 
 enum hub_phase {

@@ -113,10 +113,10 @@ void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m);
 void hub_nodes_tick(struct hub *h);
 void hub_node_up(struct hub *h, struct hub_node *n);
 
-/* One of the two has said for a while that it cannot reach the other. */
 /* from has said for a while that to owes it acknowledgements (F23). */
 bool hub_node_slow(const struct hub *h, const struct hub_node *from,
                    const struct hub_node *to);
+/* One of the two has said for a while that it cannot reach the other. */
 bool hub_nodes_cut(const struct hub *h, const struct hub_node *a,
                    const struct hub_node *b);
 
@@ -201,6 +201,10 @@ struct hub_action *hub_volume_change(struct hub *h, struct hub_volume *v,
                                      unsigned why);
 
 /* ---- attach.c ---- */
+/* The holder said, not longer ago than a lease, that it cannot reach n (B13).
+ */
+bool hub_holder_cut(const struct hub *h, const struct hub_volume *v,
+                    const struct hub_node *n);
 void hub_client_msg(struct hub *h, struct hub_conn *c, const struct kt_msg *m);
 void hub_attach_stored(struct hub *h, struct hub_volume *v, unsigned why);
 void hub_attach_progress(struct hub *h, struct hub_volume *v);

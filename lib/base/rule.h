@@ -180,6 +180,8 @@
       "bug-15 B9")                                                             \
     X(disk_stall, "a stuck disk counts as silence",                            \
       "bug-20")                                                                \
+    X(head_cut, "what the holder cannot reach is not the head",                \
+      "B13")                                                                   \
     X(slow, "who holds up the others is evicted",                              \
       "F23")                                                                   \
     X(cut, "neighbours that cannot reach each other are parted",               \
@@ -234,7 +236,8 @@
     X(quarantined, "a member with another history")                            \
     X(last_one, "one member serves alone")                                     \
     X(evict_silent, "a member evicted whose death nobody confirmed")           \
-    X(cut, "a pair of neighbours parted")
+    X(cut, "a pair of neighbours parted")                                      \
+    X(head_cut, "a head that the holder could not reach")
 /* clang-format on */
 
 #define KT_RULE_ENUM(name, what, from) KT_M_##name,

@@ -362,6 +362,19 @@ static void cut_neighbours(struct world *w)
     d_read(w, 0, 0);
 }
 
+/* The client alone cannot reach the head, which is well. */
+static void head_out_of_reach(struct world *w)
+{
+    d_write(w, 0, 0);
+    unsigned a = d_head(w);
+    d_part(w, CL(0), N(a));
+    d_reset(w, CL(0), N(a));
+    d_write(w, 0, 0);
+    d_read(w, 0, 0);
+    SIM_CHECK(w, d_head(w) != a && d_serves(w, a),
+              "it should serve, not first");
+}
+
 static void stuck_disk(struct world *w)
 {
     struct snode *m = &w->nodes[d_at(w, 1)];
@@ -467,6 +480,9 @@ const struct direct direct_rules[] = {
     {"full-successor", "credit_succ",
      "no room at the successor",
      full_successor, {.slots = 6}, small_successor},
+    {"head-out-of-reach", "head_cut",
+     "the holder cannot reach the head",
+     head_out_of_reach, {0}, NULL},
     {"cut-neighbours", "cut",
      "two neighbours that are parted",
      cut_neighbours, {0}, NULL},

@@ -362,6 +362,43 @@ static void a_new_hub_rearms_leases_and_evicts_nobody_early(void **state)
     w_free(w);
 }
 
+/* B13: the next one goes first, and the head stays a member; nothing moves
+ * when no member is in reach, or when the word is old. */
+static void what_the_holder_cannot_reach_is_not_the_head(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain, conn = w_client(w, 2);
+    w_attach(w, conn, "v", 2, false);
+    w_run(w, 100);
+    c = w_cfg(w, chain);
+    uint64_t before = c->epoch;
+    struct kt_id head = c->members[0].node.id, next = c->members[1].node.id;
+    struct kt_msg m = {.type = KT_MSG_RENEW, .req = 8};
+    m.u.attach.volume_id = hub_volume_named(&w->h, "v")->row.id;
+    m.u.attach.token = 1;
+    m.u.attach.n_cut = 3;
+    for (unsigned i = 0; i < 3; i++)
+        m.u.attach.cut[i] = c->members[i].node.id;
+    w_say(w, conn, &m);
+    w_run(w, 2000);
+    assert_int_equal(w_cfg(w, chain)->epoch, before);
+    m.u.attach.n_cut = 1;
+    w_say(w, conn, &m);
+    w_run(w, 2000);
+    c = w_cfg(w, chain);
+    assert_int_equal(c->epoch, before + 1);
+    assert_int_equal(kt_cfg_serving(c), 3);
+    assert_true(kt_id_eq(&c->members[0].node.id, &next));
+    assert_true(kt_id_eq(&c->members[2].node.id, &head));
+    m.u.attach.n_cut = 0;
+    w_say(w, conn, &m);
+    w_run(w, 2000);
+    assert_int_equal(w_cfg(w, chain)->epoch, before + 1);
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -377,6 +414,7 @@ int main(void)
         cmocka_unit_test(a_hub_may_crash_at_every_commit),
         cmocka_unit_test(a_half_made_volume_is_removed_by_the_next_hub),
         cmocka_unit_test(a_new_hub_rearms_leases_and_evicts_nobody_early),
+        cmocka_unit_test(what_the_holder_cannot_reach_is_not_the_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
