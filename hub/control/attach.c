@@ -396,7 +396,7 @@ void hub_client_msg(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
     }
     v = hub_volume_of(h, &m->u.attach.volume_id);
     if (v && m->type == KT_MSG_RENEW && m->u.attach.token >= v->row.next_token)
-        hub_recover_token(h, v);
+        hub_recover_token(h, v, m);
     if (v ? v->regain != HUB_REGAIN_NO
           : hub_in_recovery(h) || !hub_tombed(h, &m->u.attach.volume_id))
         hub_say_recovering(h, c->id, m->req);

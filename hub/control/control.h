@@ -278,7 +278,9 @@ struct hub_volume {
     /* attach, detach or create waiting for an answer */
     uint8_t wait; /* enum hub_wait */
     uint64_t wait_conn, wait_req, wait_ms;
-    bool found_creating;      /* by a new hub: remove it */
+    bool found_creating;  /* by a new hub: remove it */
+    uint64_t shown_token; /* of a client, not given out by this database */
+    struct kt_id shown_client;
     uint8_t regain;           /* enum hub_regain */
     uint64_t base_chain;      /* creating: number of its first chain */
     struct kt_id history;     /* creating */

@@ -228,7 +228,8 @@ void hub_recover_shown(struct hub *h, struct hub_node *n,
 /* A row of it, of a chain that is no removed one's. c may be NULL. */
 void hub_recover_report(struct hub *h, struct hub_node *n, uint64_t conn,
                         const struct kt_chain_report *r);
-void hub_recover_token(struct hub *h, const struct hub_volume *v);
+void hub_recover_token(struct hub *h, struct hub_volume *v,
+                       const struct kt_msg *m);
 void hub_recover_tick(struct hub *h);
 void hub_recover_stored(struct hub *h);
 void hub_recover_admin(struct hub *h, const struct hub_event *ev);

@@ -187,14 +187,22 @@ void hub_recover_report(struct hub *h, struct hub_node *n, uint64_t conn,
     m->req = HUB_REQ_UNKNOWN;
 }
 
-void hub_recover_token(struct hub *h, const struct hub_volume *v)
+void hub_recover_token(struct hub *h, struct hub_volume *v,
+                       const struct kt_msg *m)
 {
     const struct hub_chain *c = hub_chain_at(h, v->first_chain);
+    bool whole = !hub_in_recovery(h), more = false;
 
-    if (hub_in_recovery(h))
-        return;
+    if (KT_RULE(token_shown) && m->u.attach.token > v->shown_token) {
+        v->shown_token = m->u.attach.token;
+        v->shown_client = m->u.attach.client;
+        more = true;
+    }
     enter(h, HUB_R_TOKEN, c ? c->row.cfg.chain : 0, NULL);
-    everything(h);
+    if (whole)
+        everything(h);
+    else if (more)
+        hub_regain_volume(h, v);
 }
 
 /* ---- the end ---- */

@@ -6,7 +6,9 @@
  *      Of a configuration that nobody keeps nothing was acknowledged, so what
  *      the nodes say comes before what the database says.
  *   2. All chains of a volume are through: its token jumps past every one
- *      seen, lest a fenced client come back. Stored first.
+ *      seen, lest a fenced client come back. One that a client shows, and no
+ *      node knows, is good when nodes know of no later attachment. Stored
+ *      first.
  *   3. Each chain's row becomes the greatest configuration, with a PREPARE
  *      above every promise, so it moves at once (B4). Stored first (I5).
  *
@@ -262,13 +264,15 @@ static bool nobody_holds(const struct hub *h, const struct hub_chain *c)
 /* What all its chains together say. */
 struct sum {
     bool through, whole, lost, lossy, all_from_nodes;
+    bool held; /* every chain, by the configuration that the nodes have */
     uint64_t token;
     struct kt_id client;
 };
 
 static struct sum sum_up(const struct hub *h, const struct hub_volume *v)
 {
-    struct sum s = {.through = true, .whole = true, .all_from_nodes = true};
+    struct sum s = {
+        .through = true, .whole = true, .all_from_nodes = true, .held = true};
     uint32_t at = v->first_chain;
 
     for (uint32_t i = 0; i < v->n_chains && s.through; i++) {
@@ -278,6 +282,7 @@ static struct sum sum_up(const struct hub *h, const struct hub_volume *v)
         s.lossy = s.lossy || hub_regain_lossy(h, c);
         s.whole = s.whole && !nobody_holds(h, c);
         s.all_from_nodes = s.all_from_nodes && c->regain.from_node;
+        s.held = s.held && c->op.next.cfg.token != 0;
         if (c->regain.token > s.token) {
             s.token = c->regain.token;
             s.client = c->regain.client;
@@ -305,13 +310,33 @@ static void measure(const struct hub *h, struct hub_volume_row *row,
     row->segment_bytes = per * KT_EXTENT_BYTES;
 }
 
+/* The greatest token is one that a client shows: the nodes lost what they knew
+ * of it, and so did nothing by it or by any later one (I5). While an older
+ * holder is all they know of, it is the holder. When they know that nobody
+ * held the volume, that may have been before or after: nobody is. */
+static void shown(const struct hub_volume *v, struct hub_volume_row *row,
+                  struct sum *s)
+{
+    if (v->shown_token < row->next_token || v->shown_token <= s->token)
+        return;
+    if (s->all_from_nodes && s->held && !s->lost) {
+        s->token = v->shown_token;
+        s->client = v->shown_client;
+        return;
+    }
+    memset(&row->att, 0, sizeof(row->att));
+    row->next_token = v->shown_token + 1;
+}
+
 /* Every grant below next_token is in the database; but a token that was drawn
  * from the old copy, and that nobody was told, is void: another client may
  * have been told the same one. */
-static void attachment(struct hub *h, struct hub_volume *v, const struct sum *s)
+static void attachment(struct hub *h, struct hub_volume *v, struct sum *s)
 {
     struct hub_volume_row *row = &v->pend;
     struct hub_attachment *att = &row->att;
+
+    shown(v, row, s);
     bool is_void =
         v->wait == HUB_WAIT_ATTACH ||
         (s->token == att->token && !kt_id_eq(&s->client, &att->client));

@@ -188,6 +188,8 @@
       "B13")                                                                   \
     X(hub_stale, "a row older than what members saw decides nothing",          \
       "B15")                                                                   \
+    X(token_shown, "a recovery counts the tokens that clients show",           \
+      "B15")                                                                   \
     X(hub_twice, "no two starts of the hub give out the same epoch",           \
       "I1 B15")                                                                \
     /* all: the code's own assertions between steps. Off with any other, for   \

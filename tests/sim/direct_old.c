@@ -138,6 +138,27 @@ static void epoch_twice(struct world *w)
     d_read(w, 0, 0);
 }
 
+/* An attachment that the client heard of and no member, before all power was
+ * lost and the database went back to what it was before. */
+static void token_nobody_knows(struct world *w)
+{
+    struct gate *g[3];
+    d_write(w, 0, 0);
+    d_flush(w, 0);
+    hubnode_keep_copy(w);
+    for (unsigned i = 0; i < 3; i++)
+        g[i] = d_gate(w, HUB, N(i), KT_MSG_ACTIVATE, 1);
+    d_attach(w, 1, true);
+    d_power_bare_all(w);
+    for (unsigned i = 0; i < 3; i++)
+        d_open(w, g[i]);
+    hubnode_restore_old(w);
+    hubnode_start(w);
+    d_up_all(w);
+    d_write(w, 1, 0);
+    d_read(w, 1, 1);
+}
+
 /* The machine of a member goes back to an older state of its disk and says
  * that it is the same; the other that is left lost power and has no
  * continuity, but all the records. */
@@ -183,6 +204,9 @@ const struct direct direct_old[] = {
     {"f35-epoch-twice", "hub_twice",
      "nor gives out an epoch that was given out",
      epoch_twice, {0}, NULL},
+    {"f35-token-nobody-knows", "token_shown",
+     "and believes a client whose token no member knows",
+     token_nobody_knows, {0}, NULL},
     {"f36-reverted", "cont_acked",
      "an older disk has no continuity",
      reverted, {0}, NULL},

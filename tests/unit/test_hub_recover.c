@@ -237,6 +237,45 @@ static void a_fenced_client_stays_fenced(void **state)
     w_free(w);
 }
 
+/* All power was lost before a member heard of the last attachment. If they know
+ * of a holder, that was before it; else nobody can say whether it was. */
+static void a_token_that_no_node_knows_is_good_after_an_older_one(void **state)
+{
+    (void)state;
+    for (unsigned held = 0; held < 2; held++) {
+        struct world *w = w_new(3);
+        struct kt_msg m = {.type = KT_MSG_RENEW, .req = 9};
+        struct w_copy was[3];
+        w_volume(w, 3);
+        if (held)
+            attach(w, 1);
+        struct w_db copy = w->db;
+        for (unsigned i = 0; i < 3; i++)
+            was[i] = w->p[i].copy[1];
+        attach(w, 2);
+        m.u.attach.volume_id = w->db.volume_rows[0].id;
+        m.u.attach.client = w->db.volume_rows[0].att.client;
+        m.u.attach.token = w->db.volume_rows[0].att.token;
+        for (unsigned i = 0; i < 3; i++)
+            w->p[i].copy[1] = was[i];
+        restore(w, &copy);
+        uint64_t conn = w_client(w, 2);
+        w_say(w, conn, &m);
+        all_register(w);
+        w_run(w, 1000);
+        assert_false(hub_in_recovery(&w->h));
+        assert_int_equal(w_cfg(w, 1)->token, held ? m.u.attach.token : 0);
+        w_forget(w);
+        w_say(w, conn, &m);
+        w_run(w, 1000);
+        assert_false(hub_in_recovery(&w->h));
+        assert_true(!w_last(w, conn, KT_MSG_RENEW_OK) == !held);
+        attach(w, 3);
+        assert_true(w_cfg(w, 1)->token > m.u.attach.token);
+        w_free(w);
+    }
+}
+
 /* It asked before anybody had shown that the database is old. */
 static void a_token_drawn_from_the_old_copy_is_void(void **state)
 {
@@ -536,6 +575,7 @@ int main(void)
         cmocka_unit_test(a_hub_that_restarts_in_the_middle_goes_on_with_it),
         cmocka_unit_test(a_crash_at_any_commit_loses_nothing),
         cmocka_unit_test(a_fenced_client_stays_fenced),
+        cmocka_unit_test(a_token_that_no_node_knows_is_good_after_an_older_one),
         cmocka_unit_test(a_token_drawn_from_the_old_copy_is_void),
         cmocka_unit_test(a_volume_made_since_is_found_again),
         cmocka_unit_test(a_volume_removed_since_is_not_served_as_an_empty_one),
