@@ -266,17 +266,19 @@ static void renew(struct volume *v, uint64_t now)
         l->told_up = false;
         return;
     }
-    if (now < v->renew_ms)
-        return;
     struct kt_msg m = {.type = KT_MSG_RENEW, .req = now};
+    m.u.attach.n_cut =
+        (uint8_t)engine_cut(v->engine, now, m.u.attach.cut, KT_CUT_MAX);
+    bool more = m.u.attach.n_cut > v->n_cut; /* the hub should know */
+    v->n_cut = m.u.attach.n_cut;
+    if (now < v->renew_ms && !more)
+        return;
     m.u.attach.volume_id = v->id;
     m.u.attach.client = options.client;
     m.u.attach.token = v->token;
     m.u.attach.pid = (uint32_t)getpid();
     memcpy(m.u.attach.volume, v->name, sizeof(m.u.attach.volume));
     memcpy(m.u.attach.node, options.ctx.node, sizeof(m.u.attach.node));
-    m.u.attach.n_cut =
-        (uint8_t)engine_cut(v->engine, now, m.u.attach.cut, KT_CUT_MAX);
     link_send(l, &m, v->enc, sizeof(v->enc));
     v->renew_ms = now + RENEW_MS;
 }

@@ -103,6 +103,7 @@ struct volume {
     int kick; /* eventfd */
     struct link *hub;
     uint64_t tick_ms, ticked_ms, renew_ms, renewed_ms;
+    uint8_t n_cut;     /* nodes out of reach, as the last RENEW said */
     uint64_t leave_ms; /* deadline of leaving; 0 = not leaving */
     uint64_t save_ms;  /* the state file is not written before */
     bool save_complained;

@@ -319,7 +319,8 @@ static void shown(const struct hub_volume *v, struct hub_volume_row *row,
 {
     if (v->shown_token < row->next_token || v->shown_token <= s->token)
         return;
-    if (s->all_from_nodes && s->held && !s->lost) {
+    if (s->all_from_nodes && s->held && !s->lost &&
+        !kt_id_is_zero(&v->shown_client)) {
         s->token = v->shown_token;
         s->client = v->shown_client;
         return;

@@ -69,9 +69,17 @@ look_after() { # NAME
     fi
 }
 
+thaw() { # NAME
+    local f=$freezer/$tag.$1/freezer.state
+    test ! -e "$f" || echo THAWED >"$f"
+}
+
 down() { # NAME SIGNAL MS FAULT: and back after MS
     signal "${pid[$1]}" "$2"
-    test "$2" != KILL || wait "${pid[$1]}" 2>/dev/null
+    if test "$2" = KILL; then
+        thaw "$1" # what is frozen does not even die
+        wait "${pid[$1]}" 2>/dev/null
+    fi
     back_at[$1]=$((now + $3))
     test -z "${fault_of[$1]:-}" || healed "${fault_of[$1]}"
     fault_of[$1]=$4
@@ -176,7 +184,7 @@ f_freeze-node() {
     local f=$freezer/$tag.$picked/freezer.state
     test -e "$f" || return 1
     echo FROZEN >"$f"
-    later "$2" "echo THAWED >$f; healed $1"
+    later "$2" "thaw $picked; healed $1"
 }
 
 f_stop-client() {

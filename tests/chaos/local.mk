@@ -21,6 +21,7 @@ chaos_tests += \
 	%D%/test-chaos-light.sh \
 	%D%/test-f12-tail-cut.sh \
 	%D%/test-f13-client-cut.sh \
+	%D%/test-f13-head-cut.sh \
 	%D%/test-f17-resets.sh \
 	%D%/test-f25-clock.sh \
 	%D%/test-f30-removed-while-away.sh \

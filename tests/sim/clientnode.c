@@ -340,12 +340,23 @@ static void send_hub(struct sclient *c, uint8_t type)
         m.u.attach.node[1] = (char)('1' + c->w->procs[c->ep].life % 5);
     } else {
         m.u.attach.volume_id = c->opts.volume;
+        m.u.attach.client = c->id;
         m.u.attach.token = c->opts.token;
         m.u.attach.n_cut = (uint8_t)engine_cut(c->engine, world_ms(c->w),
                                                m.u.attach.cut, KT_CUT_MAX);
     }
     c->asked_us = c->w->now;
     net_send(c->w, c->hub_conn, c->ep, &m, NULL);
+}
+
+/* The hub should know of a node that cannot be reached any more. */
+static bool cut_more(struct sclient *c)
+{
+    struct kt_id cut[KT_CUT_MAX];
+    uint32_t n = engine_cut(c->engine, world_ms(c->w), cut, KT_CUT_MAX);
+    bool more = n > c->n_cut;
+    c->n_cut = n;
+    return more;
 }
 
 static void hub_turn(struct sclient *c)
@@ -362,9 +373,12 @@ static void hub_turn(struct sclient *c)
         send_hub(c, KT_MSG_ATTACH);
     } else if (c->state == CL_ATTACH && w->now - c->asked_us > DEAF_US) {
         send_hub(c, KT_MSG_ATTACH);
-    } else if (c->state == CL_RUN && c->renew_us <= w->now) {
-        c->renew_us = w->now + RENEW_US;
-        send_hub(c, KT_MSG_RENEW);
+    } else if (c->state == CL_RUN) {
+        bool more = cut_more(c);
+        if (more || c->renew_us <= w->now) {
+            c->renew_us = w->now + RENEW_US;
+            send_hub(c, KT_MSG_RENEW);
+        }
     }
     if (c->state == CL_RUN && w->now - c->hub_heard_us > DEAF_US) {
         uint64_t conn = c->hub_conn;

@@ -291,6 +291,7 @@ struct sclient {
     bool steal, hub_up;
     struct kt_id id;
     uint64_t hub_conn, req, next_us, renew_us, hub_heard_us;
+    uint32_t n_cut; /* nodes out of reach, as the last RENEW said */
     struct engine *engine;
     struct engine_out *out;
     struct engine_opts opts;
