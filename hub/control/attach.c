@@ -196,7 +196,7 @@ static bool held_since(const struct hub_volume *v, const struct kt_msg *m)
     if (att->token)
         return att->token != token &&
                !kt_id_eq(&att->client, &m->u.attach.client);
-    return v->row.next_token != token + 1;
+    return hub_first_unknown(v, &v->row) != token + 1;
 }
 
 static void attach(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
@@ -395,7 +395,8 @@ void hub_client_msg(struct hub *h, struct hub_conn *c, const struct kt_msg *m)
         return;
     }
     v = hub_volume_of(h, &m->u.attach.volume_id);
-    if (v && m->type == KT_MSG_RENEW && m->u.attach.token >= v->row.next_token)
+    if (v && m->type == KT_MSG_RENEW &&
+        m->u.attach.token >= hub_first_unknown(v, &v->row))
         hub_recover_token(h, v, m);
     if (v ? v->regain != HUB_REGAIN_NO
           : hub_in_recovery(h) || !hub_tombed(h, &m->u.attach.volume_id))

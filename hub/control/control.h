@@ -23,6 +23,7 @@
 #define HUB_CHAINS_MAX 16384u
 #define HUB_CONNS_MAX 1024u
 #define HUB_TOMBS_MAX 4096u
+#define HUB_TOKEN_STEP (1ull << 20)
 #define HUB_REPLICAS_MAX 5u
 #define HUB_BOUND_MAX 8u /* volumes one client connection is told about */
 #define HUB_LOST_MAX 16u
@@ -281,6 +282,9 @@ struct hub_volume {
     bool found_creating;  /* by a new hub: remove it */
     uint64_t shown_token; /* of a client, not given out by this database */
     struct kt_id shown_client;
+    /* A recovery left out the tokens from unknown_from to below fresh_from:
+     * they may have been given out, and no node knows. */
+    uint64_t unknown_from, fresh_from;
     uint8_t regain;           /* enum hub_regain */
     uint64_t base_chain;      /* creating: number of its first chain */
     struct kt_id history;     /* creating */
@@ -426,11 +430,12 @@ struct hub {
     bool broken; /* a commit failed */
     /* B15 */
     struct kt_id fresh_mark; /* for the database when it is recovered */
-    uint64_t cluster_txn;    /* the latest change of that row */
-    uint64_t term_seen;      /* greatest shown by a node */
-    bool recover_end;        /* the row that ends it is being stored */
-    bool recover_go;         /* EMPTY: somebody said that all are here */
-    uint32_t unplaced;       /* found on nodes, and no room for them */
+    uint64_t token_step;
+    uint64_t cluster_txn; /* the latest change of that row */
+    uint64_t term_seen;   /* greatest shown by a node */
+    bool recover_end;     /* the row that ends it is being stored */
+    bool recover_go;      /* EMPTY: somebody said that all are here */
+    uint32_t unplaced;    /* found on nodes, and no room for them */
     uint32_t n_lost;
     char lost[HUB_LOST_MAX][KT_NAME_MAX + 1];
     uint32_t hash[HUB_HASH_SIZE];
@@ -446,6 +451,9 @@ struct hub_opts {
     struct hub_tomb_row *tombs;
     uint32_t nodes_max, volumes_max, chains_max, conns_max, tombs_max;
     struct kt_id fresh_mark; /* random, anew at each start */
+    /* Tokens of one volume that a start gives out, in what a recovery leaves
+     * out; 0: a million. */
+    uint64_t token_step;
 };
 
 /* A start of the hub: the row with a higher term and this mark, to be stored

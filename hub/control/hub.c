@@ -22,6 +22,7 @@ void hub_init(struct hub *h, const struct hub_opts *o,
     h->cluster = h->cluster_pend = *cluster;
     h->next_txn = 1;
     h->fresh_mark = o->fresh_mark;
+    h->token_step = o->token_step ? o->token_step : HUB_TOKEN_STEP;
     for (unsigned i = 0; i < HUB_HASH_SIZE; i++)
         h->hash[i] = HUB_NONE;
 }

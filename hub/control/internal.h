@@ -228,6 +228,10 @@ void hub_recover_shown(struct hub *h, struct hub_node *n,
 /* A row of it, of a chain that is no removed one's. c may be NULL. */
 void hub_recover_report(struct hub *h, struct hub_node *n, uint64_t conn,
                         const struct kt_chain_report *r);
+/* The first token of which this database and the nodes do not know: given out,
+ * or not, by a start that was lost. */
+uint64_t hub_first_unknown(const struct hub_volume *v,
+                           const struct hub_volume_row *row);
 void hub_recover_token(struct hub *h, struct hub_volume *v,
                        const struct kt_msg *m);
 void hub_recover_tick(struct hub *h);

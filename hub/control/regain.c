@@ -18,8 +18,9 @@
  * the writer is fenced and vgen is new. */
 #include "hub/control/internal.h"
 
-/* Epochs and tokens that only the lost ones may know. */
+/* Epochs, and starts of the hub, that only the lost ones may know. */
 #define LOST_JUMP (1ull << 20)
+#define LOST_TERMS (1ull << 10)
 
 static uint64_t bit_of(const struct hub *h, const struct hub_node *n)
 {
@@ -310,6 +311,13 @@ static void measure(const struct hub *h, struct hub_volume_row *row,
     row->segment_bytes = per * KT_EXTENT_BYTES;
 }
 
+/* Above all tokens that this database gave out, or a recovery took over. */
+uint64_t hub_first_unknown(const struct hub_volume *v,
+                           const struct hub_volume_row *row)
+{
+    return row->next_token == v->fresh_from ? v->unknown_from : row->next_token;
+}
+
 /* The greatest token is one that a client shows: the nodes lost what they knew
  * of it, and so did nothing by it or by any later one (I5). While an older
  * holder is all they know of, it is the holder. When they know that nobody
@@ -317,21 +325,38 @@ static void measure(const struct hub *h, struct hub_volume_row *row,
 static void shown(const struct hub_volume *v, struct hub_volume_row *row,
                   struct sum *s)
 {
-    if (v->shown_token < row->next_token || v->shown_token <= s->token)
+    if (v->shown_token < hub_first_unknown(v, row) ||
+        v->shown_token <= s->token)
         return;
+    memset(&row->att, 0, sizeof(row->att));
     if (s->all_from_nodes && s->held && !s->lost &&
         !kt_id_is_zero(&v->shown_client)) {
         s->token = v->shown_token;
         s->client = v->shown_client;
-        return;
     }
-    memset(&row->att, 0, sizeof(row->att));
-    row->next_token = v->shown_token + 1;
 }
 
-/* Every grant below next_token is in the database; but a token that was drawn
- * from the old copy, and that nobody was told, is void: another client may
- * have been told the same one. */
+/* Others that no node knows of may have been told, their clients being away,
+ * in this or an earlier start: none of those is given out again. A node
+ * knows of a start before anything is given out in it. */
+static void leave_out(const struct hub *h, struct hub_volume *v,
+                      const struct sum *s)
+{
+    struct hub_volume_row *row = &v->pend;
+    uint64_t known = kt_max_u64(hub_first_unknown(v, row), s->token + 1);
+    uint64_t term = kt_max_u64(h->cluster_pend.term, h->term_seen) + 1;
+
+    if (s->lost)
+        term += LOST_TERMS;
+    v->unknown_from = kt_max_u64(known, v->shown_token + 1);
+    v->fresh_from = kt_max_u64(v->unknown_from, term * h->token_step);
+    row->next_token = kt_max_u64(row->next_token, v->fresh_from);
+    v->fresh_from = row->next_token;
+}
+
+/* Every grant known is in the database; but a token that was drawn from the old
+ * copy, and that nobody was told, is void: another client may have been told
+ * the same one. */
 static void attachment(struct hub *h, struct hub_volume *v, struct sum *s)
 {
     struct hub_volume_row *row = &v->pend;
@@ -342,12 +367,11 @@ static void attachment(struct hub *h, struct hub_volume *v, struct sum *s)
         v->wait == HUB_WAIT_ATTACH ||
         (s->token == att->token && !kt_id_eq(&s->client, &att->client));
 
-    if (is_void || s->token >= row->next_token) {
+    if (is_void || s->token >= hub_first_unknown(v, row)) {
         memset(att, 0, sizeof(*att));
         att->client = s->client;
         att->token = s->token;
         att->since_s = h->wall_s;
-        row->next_token = kt_max_u64(row->next_token, s->token + 1);
     }
     if (v->wait == HUB_WAIT_ATTACH) {
         hub_say_recovering(h, v->wait_conn, v->wait_req);
@@ -356,8 +380,7 @@ static void attachment(struct hub *h, struct hub_volume *v, struct sum *s)
     }
     if (s->lossy)
         memset(att, 0, sizeof(*att)); /* B16: its holder is fenced */
-    if (s->lost)
-        row->next_token += LOST_JUMP;
+    leave_out(h, v, s);
 }
 
 static void take_volume(struct hub *h, struct hub_volume *v)

@@ -13,6 +13,7 @@
 #define TICK_US (50u * SIM_MS)
 #define ACTS 1024u
 #define CONNS 64u
+#define TOKEN_STEP 4u /* so that tokens stay below SIM_TOKENS_MAX */
 #define STEPS_MAX 1000u
 
 struct row {
@@ -428,7 +429,8 @@ void hubnode_start(struct world *w)
                          KT_ARRAY_LEN(s->chains),
                          CONNS,
                          KT_ARRAY_LEN(s->tombs),
-                         {{'r', (uint8_t)p->life, (uint8_t)(p->life >> 8)}}};
+                         {{'r', (uint8_t)p->life, (uint8_t)(p->life >> 8)}},
+                         TOKEN_STEP};
     struct kt_id mark = {{'m', (uint8_t)p->life, (uint8_t)(p->life >> 8)}};
     hub_cluster_start(&s->cluster, &mark);
     if (p->life == 1 && w->p.old_hub)

@@ -41,7 +41,7 @@
 #define SIM_GROUP_SECTORS 4u
 #define SIM_HOT (SIM_GROUPS * SIM_GROUP_SECTORS)
 #define SIM_CONNS_MAX 256u
-#define SIM_TOKENS_MAX 256u
+#define SIM_TOKENS_MAX 4096u
 #define SIM_MS 1000u
 #define SIM_STEPS_MIN 2000u /* of a short run */
 
