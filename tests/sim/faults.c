@@ -13,10 +13,15 @@ static uint64_t between_ms(struct world *w, uint64_t lo, uint64_t hi)
 }
 
 /* Short mostly, long sometimes. */
+uint64_t faults_span(struct rng *r)
+{
+    bool brief = rng_chance(r, 700);
+    return rng_range(r, brief ? 50 : 1500, brief ? 1500 : 12000) * SIM_MS;
+}
+
 static uint64_t span(struct world *w)
 {
-    return rng_chance(&w->fault, 700) ? between_ms(w, 50, 1500)
-                                      : between_ms(w, 1500, 12000);
+    return faults_span(&w->fault);
 }
 
 static void restart(struct world *w, uint64_t index, uint64_t b, uint64_t c)
@@ -78,7 +83,7 @@ static void all_at_once(struct world *w, bool power)
         kill_hub(w);
     if (rng_chance(&w->fault, 250)) {
         bool again = rng_chance(&w->fault, 500);
-        for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+        for (unsigned i = 0; i < w->p.clients; i++) {
             if (again && w->clients[i].state == CL_RUN)
                 client_restart(&w->clients[i], span(w));
             else
@@ -115,21 +120,38 @@ static void break_later(struct world *w, uint64_t a, uint64_t b, uint64_t c)
     }
 }
 
-static void cut(struct world *w, unsigned a, unsigned b, uint64_t us)
+void faults_cut(struct world *w, struct rng *r, unsigned a, unsigned b,
+                uint64_t us)
 {
     w->blocked[a][b] = w->now + us;
     trace(w, a, "cut_to", b, us / SIM_MS, 0);
-    if (rng_chance(&w->fault, 600))
-        world_at(w, between_ms(w, 500, 6000), break_later, a, b, 0);
+    if (rng_chance(r, 600))
+        world_at(w, rng_range(r, 500, 6000) * SIM_MS, break_later, a, b, 0);
 }
 
-static unsigned any_ep(struct world *w)
+static void cut(struct world *w, unsigned a, unsigned b, uint64_t us)
 {
-    uint64_t i = rng_below(&w->fault, 1 + w->p.nodes + SIM_CLIENTS);
+    faults_cut(w, &w->fault, a, b, us);
+}
+
+unsigned faults_any_ep(const struct world *w, struct rng *r)
+{
+    uint64_t i = rng_below(r, 1 + w->p.nodes + w->p.clients);
     if (i == 0)
         return SIM_EP_HUB;
     return i <= w->p.nodes ? SIM_EP_NODE((unsigned)i - 1)
                            : SIM_EP_CLIENT((unsigned)(i - 1 - w->p.nodes));
+}
+
+static unsigned any_ep(struct world *w)
+{
+    return faults_any_ep(w, &w->fault);
+}
+
+bool faults_has_ep(const struct world *w, unsigned ep)
+{
+    return ep < SIM_EP_CLIENT(0) ? ep <= w->p.nodes
+                                 : ep < SIM_EP_CLIENT(w->p.clients);
 }
 
 static void partition(struct world *w)
@@ -140,7 +162,9 @@ static void partition(struct world *w)
     switch (rng_below(&w->fault, 4)) {
     case 0: /* one from all */
         for (unsigned e = 0; e < SIM_EPS; e++) {
-            if (e == a)
+            /* The fourth replicator draws though it may not be there, as
+             * it did before there were more. */
+            if (e == a || (!faults_has_ep(w, e) && e != SIM_EP_NODE(3)))
                 continue;
             cut(w, a, e, us);
             cut(w, e, a, us);
@@ -209,7 +233,7 @@ void faults_replay(struct sclient *c)
 
 static void client_fault(struct world *w, bool steal)
 {
-    struct sclient *c = &w->clients[rng_below(&w->fault, SIM_CLIENTS)];
+    struct sclient *c = &w->clients[rng_below(&w->fault, w->p.clients)];
     if (steal) {
         client_start(c, true);
         w->st->steals++;
@@ -219,7 +243,7 @@ static void client_fault(struct world *w, bool steal)
         else
             client_crash(c);
         if (rng_chance(&w->fault, 150)) /* another one gets in between */
-            client_start(&w->clients[(c->index + 1) % SIM_CLIENTS], true);
+            client_start(&w->clients[(c->index + 1) % w->p.clients], true);
         w->st->client_kills++;
     }
 }
@@ -304,12 +328,12 @@ static void supervise(struct world *w, uint64_t a, uint64_t b, uint64_t c)
         if (info.err && (w->healed || rng_chance(&w->fault, 100)))
             kill_node(w, n, 100 * SIM_MS);
     }
-    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+    for (unsigned i = 0; i < w->p.clients; i++)
         running += w->clients[i].state != CL_OFF;
     if (!running && !w->closing && (w->healed || rng_chance(&w->fault, 400))) {
         /* One draw after the other: the order of arguments is a compiler's. */
         bool steal = rng_chance(&w->fault, 700);
-        client_start(&w->clients[rng_below(&w->fault, SIM_CLIENTS)], steal);
+        client_start(&w->clients[rng_below(&w->fault, w->p.clients)], steal);
     }
 }
 
@@ -317,6 +341,7 @@ void faults_start(struct world *w)
 {
     world_at(w, 500 * SIM_MS, next_fault, 0, 0, 0);
     world_at(w, SUPERVISE_US, supervise, 0, 0, 0);
+    kinds_start(w);
 }
 
 void faults_heal(struct world *w)
@@ -324,6 +349,7 @@ void faults_heal(struct world *w)
     trace(w, SIM_EP_HUB, "heal", 0, 0, 0);
     w->healed = true;
     memset(w->blocked, 0, sizeof(w->blocked));
+    kinds_heal(w);
     for (unsigned e = 0; e < SIM_EPS; e++)
         w->procs[e].paused_until = 0;
     hubnode_start(w);

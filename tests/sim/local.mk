@@ -21,6 +21,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/hubnode.c \
 	%D%/jobs.c \
 	%D%/jobs.h \
+	%D%/kinds.c \
 	%D%/mutant.c \
 	%D%/net.c \
 	%D%/node.c \

@@ -155,6 +155,7 @@ static void maybe_free(struct world *w, struct sconn *c)
 static bool can_receive(struct world *w, const struct sconn *c, unsigned side)
 {
     return !net_blocked(w, c->ep[1 - side], c->ep[side]) &&
+           w->paths[c->ep[1 - side]][c->ep[side]].clogged_until <= w->now &&
            w->procs[c->ep[side]].paused_until <= w->now &&
            !(w->gates && gate_holds(w, c, side));
 }
@@ -184,10 +185,24 @@ static void deliver(struct world *w, uint64_t id, uint64_t side, uint64_t retry)
     }
 }
 
+/* A narrow path takes its time for each byte, one after the other. */
+static uint64_t slow_us(struct world *w, const struct sconn *c, unsigned side,
+                        const struct smsg *m, uint64_t *ret_extra)
+{
+    const struct spath *p = &w->paths[c->ep[1 - side]][c->ep[side]];
+    *ret_extra = 0;
+    if (p->slow_until <= w->now)
+        return 0;
+    uint64_t bytes = 100 + (m->up || !m->msg.buf ? 0 : m->msg.buf->data_len);
+    *ret_extra = p->extra_us;
+    return bytes * p->us_per_kib / 1024;
+}
+
 static void enqueue(struct world *w, struct sconn *c, unsigned side,
                     struct smsg *m)
 {
-    m->t = kt_max_u64(c->last_t[side], w->now + delay(w));
+    uint64_t extra, us = slow_us(w, c, side, m, &extra);
+    m->t = kt_max_u64(c->last_t[side], w->now + delay(w) + extra) + us;
     c->last_t[side] = m->t;
     *c->last[side] = m;
     c->last[side] = &m->next;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The deterministic simulator: one hub, three or four replicators, two
- * clients, in one process, from the libraries the daemons are made of. Time,
- * net, disks and faults come from one seed; the same seed is the same run.
+/* The deterministic simulator: one hub, three to five replicators, one
+ * to four clients, in one process, from the libraries the daemons are made of.
+ * Time, net, disks and faults come from one seed; the same seed is the same
+ * run.
  *
  *   sim --seed N [--trace] [--steps N]    one run
  *   sim --seeds FROM COUNT                many; stops at the first failure
  *   sim --file FILE                       the seeds listed in it, a line each:
- *                                         long N, or just N
+ *                                         long N, or just N; plain before it:
+ *                                         --without all
  *   --long                                longer runs, fewer of them in an hour
+ *   --without KIND[,KIND]|all             no trouble of these kinds (kinds.c)
  *   --jobs N                              in N processes
  *   --campaign                            fails, too, when the runs were too
  *                                         small; ends with what goes into
@@ -35,6 +38,7 @@
 struct options {
     uint64_t from, count, steps, seconds;
     unsigned jobs;
+    uint32_t kinds;
     bool brief, campaign;
     const char *file, *direct;
     bool trace, keep_going, again, quiet, reach;
@@ -60,20 +64,21 @@ static void print_params(const struct world *w)
     const struct sim_params *p = &w->p;
     fprintf(
         stderr,
-        "seed %" PRIu64 ": %u nodes, %u chains of %u extents, %u copies%s, "
+        "seed %" PRIu64
+        ": %u nodes, %u clients, %u chains of %u extents, %u copies%s, "
         "%u slots, delay %" PRIu64 " us, disk %" PRIu64 " us, think %" PRIu64
-        " us, depth %u, log %u, faults %03x every %" PRIu64 " ms for %" PRIu64
-        " ms\n",
-        w->seed, p->nodes, p->chains, p->extents, p->replicas,
+        " us, depth %u, log %u, faults %03x kinds %x every %" PRIu64
+        " ms for %" PRIu64 " ms\n",
+        w->seed, p->nodes, p->clients, p->chains, p->extents, p->replicas,
         p->sync ? ", sync" : "", p->slots, p->delay_us, p->disk_us, p->think_us,
-        p->depth, p->retain, p->faults, p->fault_ms, p->run_ms);
+        p->depth, p->retain, p->faults, p->kinds, p->fault_ms, p->run_ms);
 }
 
 /* direct: a schedule to follow instead, or NULL. */
 static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
 {
-    struct world *w =
-        world_make(seed, o->brief, direct ? direct_params(direct) : NULL);
+    struct world *w = world_make(seed, o->brief, o->kinds,
+                                 direct ? direct_params(direct) : NULL);
     w->trace = o->trace;
     w->max_steps = o->steps;
     me->seed = seed;
@@ -140,6 +145,7 @@ static void print_stats(double seconds)
            s->epochs, s->vgens, s->attaches, s->fences, s->replays, s->resends,
            s->dups, s->gaps, s->resumes, s->eq_records, s->resyncs, s->extents,
            s->skips, s->cuts, s->relays, s->slow, s->suffixes, s->log_records);
+    kinds_print(s);
 }
 
 static bool run_one(const struct options *o, uint64_t seed)
@@ -167,7 +173,9 @@ static void run_file(struct options *o)
     }
     while (fgets(line, sizeof(line), f)) {
         const char *at = line;
-        o->brief = strncmp(line, "long ", 5) != 0;
+        o->kinds = strncmp(at, "plain ", 6) ? SIM_KINDS_ALL : 0;
+        at += o->kinds ? 0 : 6;
+        o->brief = strncmp(at, "long ", 5) != 0;
         at += o->brief ? 0 : 5;
         if (sscanf(at, "%" SCNu64, &seed) == 1)
             me->bad += !run_one(o, seed);
@@ -227,7 +235,8 @@ static void usage(void)
                     "       --direct NAME|all|list [--seeds FROM COUNT]\n"
                     "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
                     "[--quiet] [--seconds N] | --rules\n"
-                    "       [--long] [--jobs N] [--campaign]\n");
+                    "       [--long] [--jobs N] [--campaign] [--without "
+                    "KIND[,KIND]|all]\n");
     exit(2);
 }
 
@@ -262,6 +271,11 @@ static void parse(int argc, char **argv, struct options *o)
             o->direct = ++i < argc ? argv[i] : "";
         } else if (!strcmp(a, "--mutant")) {
             rules_off(++i < argc ? argv[i] : "");
+        } else if (!strcmp(a, "--without")) {
+            uint32_t off = kinds_parse(++i < argc ? argv[i] : "");
+            if (!off)
+                usage();
+            o->kinds &= ~off;
         } else if (!strcmp(a, "--rules")) {
             rules_print();
             exit(0);
@@ -287,7 +301,11 @@ static void parse(int argc, char **argv, struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.from = 1, .count = 1, .jobs = 1, .brief = true};
+    struct options o = {.from = 1,
+                        .count = 1,
+                        .jobs = 1,
+                        .brief = true,
+                        .kinds = SIM_KINDS_ALL};
     struct timespec a, b;
     parse(argc, argv, &o);
     if (o.jobs < 1 || o.jobs > JOBS_MAX)

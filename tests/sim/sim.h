@@ -14,6 +14,7 @@
  *   clientnode.c  the engine's shell: attach, links
  *   workload.c    requests of clients, and what became of each
  *   faults.c      what breaks, and healing
+ *   kinds.c       more of it, each kind by itself
  *   direct.c      schedules written by hand instead (direct.h)
  *   ghost.c       every record there ever was, and what must stay of it
  *   verify.c      the checks when all is over
@@ -29,9 +30,9 @@
 #include "replicator/store/mem_disk.h"
 #include "replicator/store/store_mem.h"
 
-#define SIM_NODES_MAX 4u
-#define SIM_CLIENTS 2u
-#define SIM_EPS (1u + SIM_NODES_MAX + SIM_CLIENTS)
+#define SIM_NODES_MAX 5u
+#define SIM_CLIENTS_MAX 4u
+#define SIM_EPS (1u + SIM_NODES_MAX + SIM_CLIENTS_MAX)
 #define SIM_EP_HUB 0u
 #define SIM_EP_NODE(i) (1u + (i))
 #define SIM_EP_CLIENT(i) (1u + SIM_NODES_MAX + (i))
@@ -82,7 +83,22 @@ enum sim_fault {
     SIM_F_ALL = 4095
 };
 
+/* Kinds of trouble that each have a random stream and a clock of their own
+ * (kinds.c): a seed goes without one in half of the cases. */
+enum sim_kind {
+    SIM_K_NODES,   /* up to five replicators */
+    SIM_K_CLIENTS, /* one to four clients */
+    SIM_K_CLOG,    /* bytes pile up on a link, and come all at once */
+    SIM_K_LINK,    /* a link that is slow and narrow */
+    SIM_K_SPLIT,   /* two halves that do not hear, or not both, each other */
+    SIM_KINDS
+};
+#define SIM_KIND_BIT(k) (1u << (k))
+#define SIM_KINDS_ALL (SIM_KIND_BIT(SIM_KINDS) - 1)
+
 struct sim_params {
+    uint32_t kinds;                            /* bits of enum sim_kind */
+    unsigned clients;                          /* 0: two */
     unsigned nodes, chains, replicas, extents; /* extents: per chain */
     bool sync;                                 /* durability */
     bool old_hub; /* an old copy of the hub's database comes back */
@@ -110,6 +126,7 @@ struct sim_stats {
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
+    uint64_t kinds[SIM_KINDS];
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -189,6 +206,12 @@ struct sconn *net_conn(struct world *w, uint64_t id);
 unsigned net_peer(const struct sconn *c, unsigned ep);
 bool net_blocked(const struct world *w, unsigned from, unsigned to);
 void net_free_all(struct world *w);
+
+/* How one end hears another. */
+struct spath {
+    uint64_t clogged_until, slow_until;
+    uint64_t extra_us, us_per_kib; /* while it is slow */
+};
 
 /* ---- processes ---- */
 struct proc {
@@ -386,6 +409,7 @@ struct world {
     bool trace, quiet;
     jmp_buf *fail;
     struct rng net, disk, work, fault;
+    struct rng kinds[SIM_KINDS];
     struct sim_params p;
     struct sim_stats *st;
     struct sim_event *heap;
@@ -397,9 +421,10 @@ struct world {
     uint64_t n_conns, msgs;
     struct smsg *free_msgs;
     uint64_t blocked[SIM_EPS][SIM_EPS]; /* until when */
+    struct spath paths[SIM_EPS][SIM_EPS];
     struct snode nodes[SIM_NODES_MAX];
     struct shub *hub;
-    struct sclient clients[SIM_CLIENTS];
+    struct sclient clients[SIM_CLIENTS_MAX];
     struct ghost ghost;
     struct wop **ops;
     size_t n_ops, cap_ops;
@@ -425,9 +450,9 @@ void world_at(struct world *w, uint64_t delay_us, sim_fn *fn, uint64_t a,
               uint64_t b, uint64_t c);
 /* False, and called again later, while the process is stopped. */
 bool world_runs(struct world *w, unsigned ep);
-/* With parameters of the caller's instead of the seed's. */
-/* brief: a short run; fixed: these parameters instead of drawn ones. */
-struct world *world_make(uint64_t seed, bool brief,
+/* brief: a short run; kinds: none but these; fixed: these parameters instead
+ * of drawn ones. */
+struct world *world_make(uint64_t seed, bool brief, uint32_t kinds,
                          const struct sim_params *fixed);
 void world_free(struct world *w);
 void world_run(struct world *w);
@@ -490,11 +515,29 @@ void rules_off(const char *list);
 void rules_print(void);
 void reach_print(void);
 
-/* ---- faults.c, verify.c ---- */
+/* ---- faults.c ---- */
 void faults_start(struct world *w);
 void faults_heal(struct world *w);
+/* a hears b no more for so long; sometimes connections break of it. */
+void faults_cut(struct world *w, struct rng *r, unsigned a, unsigned b,
+                uint64_t us);
+uint64_t faults_span(struct rng *r);
+/* One that this world has. */
+unsigned faults_any_ep(const struct world *w, struct rng *r);
+bool faults_has_ep(const struct world *w, unsigned ep);
 /* Its replay begins: sometimes it dies in the middle. */
 void faults_replay(struct sclient *c);
+
+/* ---- kinds.c ---- */
+/* Which kinds this seed has: some of these. */
+void kinds_draw(struct world *w, uint32_t of);
+void kinds_start(struct world *w);
+void kinds_heal(struct world *w);
+void kinds_print(const struct sim_stats *s);
+/* The bits of a list with commas, or of `all`; 0: one is unknown. */
+uint32_t kinds_parse(const char *list);
+
+/* ---- verify.c ---- */
 void verify_quiet(struct world *w);
 void verify_history(struct world *w);
 

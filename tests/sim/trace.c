@@ -10,8 +10,8 @@
 
 static const char *ep_name(unsigned ep)
 {
-    static const char *const names[SIM_EPS] = {"hub", "n1", "n2", "n3",
-                                               "n4",  "cA", "cB"};
+    static const char *const names[SIM_EPS] = {"hub", "n1", "n2", "n3", "n4",
+                                               "n5",  "cA", "cB", "cC", "cD"};
     return ep < SIM_EPS ? names[ep] : "-";
 }
 

@@ -184,7 +184,7 @@ static void judge_era(struct world *w, unsigned hot, const struct era *e,
 /* Somebody who could give again what was lost holds the volume. */
 static bool holder_lives(const struct world *w)
 {
-    for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+    for (unsigned i = 0; i < w->p.clients; i++) {
         const struct sclient *c = &w->clients[i];
         if (c->engine && !c->fenced && c->opts.token == w->newest_token)
             return true;

@@ -343,7 +343,7 @@ void work_zero_ids(struct sclient *c, uint64_t first, uint64_t n,
 unsigned work_pending(const struct world *w)
 {
     unsigned n = 0;
-    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+    for (unsigned i = 0; i < w->p.clients; i++)
         n += w->clients[i].in_flight;
     return n;
 }

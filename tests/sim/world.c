@@ -270,7 +270,7 @@ static void make_id(struct rng *r, struct kt_id *ret_id)
     }
 }
 
-struct world *world_make(uint64_t seed, bool brief,
+struct world *world_make(uint64_t seed, bool brief, uint32_t kinds,
                          const struct sim_params *fixed)
 {
     struct world *w = calloc(1, sizeof(*w));
@@ -287,22 +287,25 @@ struct world *world_make(uint64_t seed, bool brief,
     draw_params(w);
     if (brief)
         shorten(w);
+    kinds_draw(w, kinds);
     if (fixed)
         w->p = *fixed;
+    if (!w->p.clients)
+        w->p.clients = 2;
     w->segment_bytes = (uint64_t)w->p.extents * KT_EXTENT_BYTES;
     w->volume_bytes = w->segment_bytes * w->p.chains;
     ghost_init(w);
     hubnode_init(w);
     for (unsigned i = 0; i < w->p.nodes; i++)
         node_init(w, i);
-    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+    for (unsigned i = 0; i < w->p.clients; i++)
         client_init(w, i);
     return w;
 }
 
 void world_free(struct world *w)
 {
-    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+    for (unsigned i = 0; i < w->p.clients; i++)
         client_release(&w->clients[i]);
     for (unsigned i = 0; i < w->p.nodes; i++)
         node_release(&w->nodes[i]);
@@ -349,7 +352,7 @@ static bool at_rest(struct world *w)
             return false; /* somebody does not know yet */
     }
     /* Nor is it over while a client gives again what was lost. */
-    for (unsigned i = 0; i < SIM_CLIENTS; i++) {
+    for (unsigned i = 0; i < w->p.clients; i++) {
         if (!client_settled(&w->clients[i]))
             return false;
     }
@@ -378,12 +381,12 @@ void world_end(struct world *w)
     faults_heal(w);
     world_until(w, w->now + w->p.after_ms * SIM_MS);
     w->closing = true;
-    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+    for (unsigned i = 0; i < w->p.clients; i++)
         client_close(&w->clients[i]);
     wait_for_the_end(w);
     verify_quiet(w);
     verify_history(w);
-    for (unsigned i = 0; i < SIM_CLIENTS; i++)
+    for (unsigned i = 0; i < w->p.clients; i++)
         client_note(&w->clients[i]);
     w->st->virtual_ms += w->now / SIM_MS;
     w->st->steps += w->step;
