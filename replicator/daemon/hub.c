@@ -361,7 +361,9 @@ static void hub_cfg(struct repl *n, struct conn *cn, const struct kt_msg *m)
 
 void hub_msg(struct repl *n, struct conn *cn, struct kt_msg *m)
 {
-    n->hub.heard_ms = repl_now(n);
+    /* Whatever it asks or tells of itself is no sign that it hears us. */
+    if (!n->hub.registered || m->type == KT_MSG_HB_OK)
+        n->hub.heard_ms = repl_now(n);
     switch (m->type) {
     case KT_MSG_REGISTER_OK:
         registered(n, m);

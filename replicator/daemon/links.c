@@ -8,7 +8,9 @@
  *    LINK_UP; otherwise the address is stale: closed after a second.
  * 4. Down for any reason: its chains hear LINK_DOWN, the hub a REPORT, and it
  *    is tried again after 20 ms, doubling to 1 s.
- * 5. Wanted by nobody for 5 s: closed. */
+ * 5. Wanted by nobody for 5 s: closed. So is one whose PINGs are not answered
+ *    for 10 s: it may be out of step (a length that was damaged), and then no
+ *    record behind that place ever arrives. */
 #include "replicator/daemon/repl.h"
 
 #include <errno.h>
@@ -22,6 +24,7 @@
 #define IDLE_MS 5000u
 #define SILENT_MS 3000u
 #define REPORT_MS 1000u
+#define DEAF_MS 10000u
 
 const struct kt_addr *links_addr(const struct repl *n,
                                  const struct kt_node *node, bool tcp)
@@ -232,14 +235,17 @@ static void link_second(struct link *l)
         return;
     bool idle = l->wants == 0 && now - l->idle_ms >= IDLE_MS;
     bool stale = !l->matched && now >= l->next_ms;
-    if (idle || stale) {
+    uint64_t silent = now - l->cn->rx_ms;
+    if (silent >= DEAF_MS)
+        kt_log(KT_LOG_WARN, "peer_silent", "peer=%s for_ms=%llu", p->node.name,
+               (unsigned long long)silent);
+    if (idle || stale || silent >= DEAF_MS) {
         kt_conn_close(l->cn->kc);
         return;
     }
     struct kt_msg ping = {.type = KT_MSG_PING};
     conns_send(l->cn, &ping);
-    if (l->wants && now - l->cn->rx_ms >= SILENT_MS &&
-        now - p->report_ms >= REPORT_MS) {
+    if (l->wants && silent >= SILENT_MS && now - p->report_ms >= REPORT_MS) {
         p->report_ms = now;
         hub_report(n, &p->node, -ETIMEDOUT);
     }
