@@ -48,6 +48,22 @@ static bool slow_link(struct world *w, struct rng *r)
     return true;
 }
 
+/* The next message on some connection, or the next with a payload, where the
+ * harm of a mistake would be the greatest. */
+static bool flip(struct world *w, struct rng *r)
+{
+    uint64_t first = rng_below(r, SIM_CONNS_MAX), side = rng_below(r, 2);
+    bool payload = rng_chance(r, 500);
+    for (unsigned i = 0; i < SIM_CONNS_MAX; i++) {
+        struct sconn *c = &w->conns[(first + i) % SIM_CONNS_MAX];
+        if (!c->id || c->broken || !c->up[0] || !c->up[1])
+            continue;
+        c->flip[side] = payload ? NET_FLIP_PAYLOAD : NET_FLIP_ANY;
+        return false; /* counted when it happens */
+    }
+    return false;
+}
+
 /* Every end falls to one of two halves. */
 static bool split(struct world *w, struct rng *r)
 {
@@ -75,6 +91,7 @@ static const struct {
     [SIM_K_CLIENTS] = {"clients", "worlds of one, three or four clients", NULL},
     [SIM_K_CLOG] = {"clog", "clogged links", clog_link},
     [SIM_K_LINK] = {"link", "slow links", slow_link},
+    [SIM_K_FLIP] = {"flip", "frames with flipped bits", flip},
     [SIM_K_SPLIT] = {"split", "splits", split},
 };
 
@@ -130,7 +147,7 @@ void kinds_print(const struct sim_stats *s)
     printf("sim:");
     for (unsigned k = 0; k < SIM_KINDS; k++)
         printf("%s %" PRIu64 " %s", k ? "," : "", s->kinds[k], kinds[k].what);
-    printf("\n");
+    printf(", %" PRIu64 " flips left a stream out of step\n", s->hung);
 }
 
 uint32_t kinds_parse(const char *list)

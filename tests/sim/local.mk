@@ -24,6 +24,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/kinds.c \
 	%D%/mutant.c \
 	%D%/net.c \
+	%D%/netbits.c \
 	%D%/node.c \
 	%D%/nodelink.c \
 	%D%/nodeops.c \

@@ -52,6 +52,7 @@ static struct smsg *msg_new(struct world *w)
     m->next = NULL;
     m->ghost = NULL;
     m->up = false;
+    m->err = 0;
     return m;
 }
 
@@ -101,28 +102,13 @@ static void msg_copy(struct smsg *to, const struct kt_msg *m)
 /* Through the bytes of the wire and back. */
 static void recode(struct world *w, struct smsg *s)
 {
-    static uint8_t head[KT_CONTROL_BYTES_MAX];
-    static struct kt_msg_room room;
-    struct kt_buf *payload = NULL;
-    struct kt_frame f;
+    struct kt_buf *payload, *old = s->msg.buf;
     struct kt_msg back;
-    int len = kt_msg_encode(&s->msg, head, sizeof(head));
-    SIM_CHECK(w, len > 0, "%s cannot be encoded", kt_msg_name(s->msg.type));
-    SIM_CHECK(w, kt_frame_decode(head, &f) == 0, "frame head of %s",
-              kt_msg_name(s->msg.type));
-    const uint8_t *body = head + KT_FRAME_BYTES + f.hlen;
-    payload = kt_buf_new(f.plen, KT_EXTENT_SECTORS);
-    assert(payload);
-    payload->n_sums = 0;
-    payload->data_len = f.plen;
-    if (f.plen && s->msg.type < KT_MSG_CONTROL)
-        memcpy(payload->data, s->msg.buf->data, f.plen);
-    else if (f.plen)
-        memcpy(payload->data, body, f.plen);
-    int err = kt_msg_decode(head, &f, payload, &room, &back);
+    size_t len;
+    const uint8_t *b = net_bytes(w, &s->msg, &len);
+    int err = net_parse(w, b, len, &back, &payload);
     SIM_CHECK(w, err == 0, "%s cannot be decoded: %d", kt_msg_name(s->msg.type),
               err);
-    struct kt_buf *old = s->msg.buf;
     bool had = old && (old->data_len || old->n_sums);
     SIM_CHECK(w, had == (back.buf && (back.buf->data_len || back.buf->n_sums)),
               "%s lost or found a payload", kt_msg_name(s->msg.type));
@@ -149,6 +135,12 @@ static void maybe_free(struct world *w, struct sconn *c)
         return;
     drop_queue(w, c, 0);
     drop_queue(w, c, 1);
+    for (unsigned side = 0; side < 2; side++) {
+        if (c->framer[side])
+            kt_framer_release(c->framer[side]);
+        free(c->framer[side]);
+        c->framer[side] = NULL;
+    }
     c->id = 0;
 }
 
@@ -179,6 +171,8 @@ static void deliver(struct world *w, uint64_t id, uint64_t side, uint64_t retry)
             c->last[side] = &c->first[side];
         if (m->up)
             ep_conn_up(w, c->ep[side], c);
+        else if (net_garbled(c, (unsigned)side, m))
+            net_garble(w, c, (unsigned)side, m);
         else
             ep_msg(w, c->ep[side], c, m);
         msg_free(w, m);
@@ -273,6 +267,16 @@ void net_close(struct world *w, uint64_t conn, unsigned ep)
     uint64_t last = kt_max_u64(c->last_t[1 - side], w->now);
     later_down(w, c, 1 - side, last - w->now + delay(w), -ECONNRESET);
     maybe_free(w, c);
+}
+
+void net_hang_up(struct world *w, uint64_t conn, unsigned side, int err)
+{
+    struct sconn *c = net_conn(w, conn);
+    if (!c || !c->up[side])
+        return;
+    struct sconn was = *c;
+    net_close(w, conn, was.ep[side]);
+    ep_conn_down(w, was.ep[side], &was, err);
 }
 
 void net_process_gone(struct world *w, unsigned ep, bool machine)

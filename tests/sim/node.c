@@ -405,6 +405,7 @@ static void tick(struct world *w, uint64_t index, uint64_t life, uint64_t c)
     if (!world_runs(w, n->ep))
         return;
     n->ticks++;
+    node_links_deaf(n);
     node_hub_second(n);
     for (unsigned i = 0; i < SIM_CHAINS_MAX; i++) {
         struct chain_event ev = {.type = CHAIN_EV_TICK};
@@ -498,7 +499,9 @@ static void answer_cfg(struct snode *n, const struct schain *sc,
 static void from_hub(struct snode *n, struct sconn *c, const struct kt_msg *m)
 {
     struct schain *sc = chain_of(n, m->chain);
-    n->hub_heard_us = n->w->now;
+    /* Whatever it asks or tells of itself is no sign that it hears us. */
+    if (!n->registered || m->type == KT_MSG_HB_OK)
+        n->hub_heard_us = n->w->now;
     switch (m->type) {
     case KT_MSG_REGISTER_OK:
         n->registered = true;
@@ -538,6 +541,13 @@ static void from_hub(struct snode *n, struct sconn *c, const struct kt_msg *m)
 void node_msg(struct snode *n, struct sconn *c, const struct smsg *s)
 {
     const struct kt_msg *m = &s->msg;
+    if (s->err) { /* as the daemon's: RESUME will bring it again */
+        if (m->type == KT_MSG_WRITE)
+            nak(n, c, m, s->err);
+        else
+            net_hang_up(n->w, c->id, c->ep[0] == n->ep ? 0 : 1, s->err);
+        return;
+    }
     if (net_peer(c, n->ep) == SIM_EP_HUB) {
         if (c->id == n->hub_conn)
             from_hub(n, c, m);

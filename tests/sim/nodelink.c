@@ -7,6 +7,7 @@
 #include "tests/sim/sim.h"
 
 #define HUB_DEAF_US (5000u * SIM_MS)
+#define LINK_DEAF_US (10000u * SIM_MS)
 
 /* ---- links ---- */
 
@@ -121,6 +122,24 @@ static void send_register(struct snode *n)
             chain_report(&n->chains[i].c, &rows[m.u.reg.n_chains++]);
     }
     net_send(n->w, n->hub_conn, n->ep, &m, NULL);
+}
+
+/* No PING is answered on a link where one end is out of step. */
+void node_links_deaf(struct snode *n)
+{
+    struct world *w = n->w;
+    for (unsigned to = 0; to < w->p.nodes; to++) {
+        for (uint8_t cls = KT_CLASS_DATA; cls <= KT_CLASS_SYNC; cls++) {
+            struct slink *l = node_link(n, (int)to, cls);
+            uint64_t conn = l->conn;
+            struct sconn *c = l->state == SLINK_UP ? net_conn(w, conn) : NULL;
+            if (!c || !c->hung_us || w->now - c->hung_us < LINK_DEAF_US)
+                continue;
+            trace(w, n->ep, "peer_silent", conn, to, 0);
+            net_close(w, conn, n->ep);
+            node_conn_down(n, conn, SIM_EP_NODE(to), -ETIMEDOUT);
+        }
+    }
 }
 
 void node_hub_second(struct snode *n)

@@ -7,8 +7,8 @@
  *   sim --seed N [--trace] [--steps N]    one run
  *   sim --seeds FROM COUNT                many; stops at the first failure
  *   sim --file FILE                       the seeds listed in it, a line each:
- *                                         long N, or just N; plain before it:
- *                                         --without all
+ *                                         long N, or just N; before it `plain`,
+ *                                         --without all, or `only KIND[,KIND]`
  *   --long                                longer runs, fewer of them in an hour
  *   --without KIND[,KIND]|all             no trouble of these kinds (kinds.c)
  *   --jobs N                              in N processes
@@ -162,6 +162,18 @@ static bool run_one(const struct options *o, uint64_t seed)
     return first == last_hash;
 }
 
+static void usage(void)
+{
+    fprintf(stderr, "usage: sim --seed N [--trace] [--steps N] | "
+                    "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
+                    "       --direct NAME|all|list [--seeds FROM COUNT]\n"
+                    "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
+                    "[--quiet] [--seconds N] | --rules\n"
+                    "       [--long] [--jobs N] [--campaign] [--without "
+                    "KIND[,KIND]|all]\n");
+    exit(2);
+}
+
 static void run_file(struct options *o)
 {
     FILE *f = fopen(o->file, "r");
@@ -172,12 +184,22 @@ static void run_file(struct options *o)
         exit(2);
     }
     while (fgets(line, sizeof(line), f)) {
-        const char *at = line;
-        o->kinds = strncmp(at, "plain ", 6) ? SIM_KINDS_ALL : 0;
-        at += o->kinds ? 0 : 6;
-        o->brief = strncmp(at, "long ", 5) != 0;
-        at += o->brief ? 0 : 5;
-        if (sscanf(at, "%" SCNu64, &seed) == 1)
+        char *word = strtok(line, " \n");
+        o->kinds = SIM_KINDS_ALL;
+        if (word && !strcmp(word, "only")) {
+            word = strtok(NULL, " ");
+            o->kinds = word ? kinds_parse(word) : 0;
+            if (!o->kinds)
+                usage();
+            word = strtok(NULL, " \n");
+        } else if (word && !strcmp(word, "plain")) {
+            o->kinds = 0;
+            word = strtok(NULL, " \n");
+        }
+        o->brief = !word || strcmp(word, "long") != 0;
+        if (!o->brief)
+            word = strtok(NULL, " \n");
+        if (word && sscanf(word, "%" SCNu64, &seed) == 1)
             me->bad += !run_one(o, seed);
     }
     fclose(f);
@@ -226,18 +248,6 @@ static void run_direct(const struct options *o)
                 return;
         }
     }
-}
-
-static void usage(void)
-{
-    fprintf(stderr, "usage: sim --seed N [--trace] [--steps N] | "
-                    "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
-                    "       --direct NAME|all|list [--seeds FROM COUNT]\n"
-                    "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
-                    "[--quiet] [--seconds N] | --rules\n"
-                    "       [--long] [--jobs N] [--campaign] [--without "
-                    "KIND[,KIND]|all]\n");
-    exit(2);
 }
 
 static uint64_t number(int argc, char **argv, int i)

@@ -5,6 +5,7 @@
  *   world.c       time, events, random streams, one whole run
  *   trace.c       the last events, their hash, failing
  *   net.c         connections that delay, break and lose suffixes
+ *   netbits.c     frames whose bits flip on their way
  *   node.c        the replicator's shell: chains, messages
  *   nodelink.c    the replicator's shell: links, the hub's connection
  *   nodeops.c     the replicator's shell: the store
@@ -26,6 +27,7 @@
 
 #include "hub/control/control.h"
 #include "lib/client/engine.h"
+#include "lib/link/framer.h"
 #include "replicator/core/chain.h"
 #include "replicator/store/mem_disk.h"
 #include "replicator/store/store_mem.h"
@@ -91,6 +93,8 @@ enum sim_kind {
     SIM_K_CLOG,    /* bytes pile up on a link, and come all at once */
     SIM_K_LINK,    /* a link that is slow and narrow */
     SIM_K_SPLIT,   /* two halves that do not hear, or not both, each other */
+    SIM_K_FLIP,    /* bits of a frame flip in flight */
+    /* New ones at the end: the place tells the random stream. */
     SIM_KINDS
 };
 #define SIM_KIND_BIT(k) (1u << (k))
@@ -126,7 +130,7 @@ struct sim_stats {
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
-    uint64_t kinds[SIM_KINDS];
+    uint64_t kinds[SIM_KINDS], hung;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -177,6 +181,7 @@ struct smsg {
     struct smsg *next;
     uint64_t t;
     bool up; /* not a message: the connection is made */
+    int err; /* KT_E_BADSUM: its payload is damaged */
     struct kt_msg msg;
     struct kt_cfg cfg;
     struct kt_chain_report chains[SIM_CHAINS_MAX];
@@ -192,7 +197,12 @@ struct sconn {
     uint64_t life[2];
     struct smsg *first[2], **last[2];
     uint64_t last_t[2];
+    uint8_t flip[2];             /* enum net_flip: of the next message */
+    struct kt_framer *framer[2]; /* of an end that bytes are fed to */
+    uint64_t hung_us;            /* since when; 0: no end is out of step */
+    bool deaf[2];                /* it reads nothing more */
 };
+enum net_flip { NET_FLIP_NO, NET_FLIP_ANY, NET_FLIP_PAYLOAD };
 /* 0: no slot. Ends in *_up or *_down at the connecting end. */
 uint64_t net_connect(struct world *w, unsigned from, unsigned to, uint8_t cls);
 void net_send(struct world *w, uint64_t conn, unsigned from,
@@ -206,6 +216,20 @@ struct sconn *net_conn(struct world *w, uint64_t id);
 unsigned net_peer(const struct sconn *c, unsigned ep);
 bool net_blocked(const struct world *w, unsigned from, unsigned to);
 void net_free_all(struct world *w);
+/* This end found what came unreadable, and hangs up. */
+void net_hang_up(struct world *w, uint64_t conn, unsigned side, int err);
+
+/* ---- netbits.c ---- */
+/* The frame of m in bytes, borrowed until the next call. */
+const uint8_t *net_bytes(struct world *w, const struct kt_msg *m,
+                         size_t *ret_len);
+/* Decodes what net_bytes made; m's payload is *ret_buf then, one reference. */
+int net_parse(struct world *w, const uint8_t *b, size_t len,
+              struct kt_msg *ret_m, struct kt_buf **ret_buf);
+/* Its bits are due to flip, or the stream it is in is out of step. */
+bool net_garbled(const struct sconn *c, unsigned side, const struct smsg *m);
+void net_garble(struct world *w, struct sconn *c, unsigned side,
+                const struct smsg *m);
 
 /* How one end hears another. */
 struct spath {
@@ -274,6 +298,7 @@ void node_want_link(struct snode *n, int to, uint8_t cls);
 
 void node_send_hub(struct snode *n, const struct kt_msg *m);
 void node_links_fine(struct snode *n);
+void node_links_deaf(struct snode *n);
 void node_hub_second(struct snode *n);
 /* What a member is told, changed where a rule is off. */
 void mutant_message(struct schain *sc, struct kt_msg *m);
@@ -319,6 +344,7 @@ struct sclient {
     struct engine_out *out;
     struct engine_opts opts;
     bool fenced;
+    uint64_t bad_frames; /* it got, with a payload that was damaged */
     struct {
         bool wanted, up;
         int node;
