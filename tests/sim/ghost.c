@@ -143,11 +143,18 @@ void ghost_sent(struct sclient *c, const struct kt_msg *m)
         work_zero_ids(c, first, n, g->ids);
         return;
     }
-    for (unsigned h = 0; h < SIM_HOT; h++) {
-        uint64_t at = hot_sector(w, h);
-        if (at >= first && at < first + n)
-            g->ids[h] =
-                wid_parse(w, m->buf->data + (at - first) * KT_SECTOR_BYTES, h);
+    for (unsigned h = 0; h < SIM_CELLS; h++) {
+        uint64_t at = cell_sector(w, h);
+        if (at < first || at >= first + n)
+            continue;
+        g->ids[h] = cell_parse(m->buf->data + (at - first) * KT_SECTOR_BYTES +
+                                   h % 2 * SIM_CELL_BYTES,
+                               h);
+        SIM_CHECK(w, g->ids[h] != UINT64_MAX,
+                  "the client writes half a stamp to sector %" PRIu64, at);
+        /* An end of a ZERO, or zeros it found and keeps. */
+        if (!g->ids[h])
+            g->ids[h] = work_zero_id(c, h);
     }
 }
 
@@ -180,7 +187,7 @@ static void execute(struct snode *n, unsigned chain, const struct kt_record *r,
     g->fua = r->flags & KT_RF_FUA;
     gw->done = g;
     memcpy(g->content, parent->content, sizeof(g->content));
-    for (unsigned h = 0; h < SIM_HOT; h++) {
+    for (unsigned h = 0; h < SIM_CELLS; h++) {
         if (gw->ids[h])
             g->content[h] = gw->ids[h];
     }
@@ -426,6 +433,13 @@ void ghost_activated(struct schain *sc)
 
 /* ---- reads ---- */
 
+/* An end of a ZERO there is written. */
+static bool all_zero(const uint8_t *sector)
+{
+    static const uint8_t zeros[KT_SECTOR_BYTES];
+    return memcmp(sector, zeros, sizeof(zeros)) == 0;
+}
+
 struct grec *ghost_read(struct schain *sc, const struct store_read *r)
 {
     struct world *w = sc->n->w;
@@ -438,21 +452,23 @@ struct grec *ghost_read(struct schain *sc, const struct store_read *r)
     if (!g || sc->c.role != CHAIN_MEMBER)
         return g;
     for (uint32_t i = 0; i < r->len / KT_SECTOR_BYTES; i++) {
-        uint64_t id = 0;
         unsigned h = 0;
-        while (h < SIM_HOT && hot_sector(w, h) != first + i)
-            h++;
-        if (buf->sums[i]) {
-            id = h < SIM_HOT ? wid_parse(w, data, h) : UINT64_MAX;
-            data += KT_SECTOR_BYTES;
+        while (h < SIM_CELLS && cell_sector(w, h) != first + i)
+            h += 2;
+        const uint8_t *sector = buf->sums[i] ? data : NULL;
+        data += sector ? KT_SECTOR_BYTES : 0;
+        SIM_CHECK(w, h < SIM_CELLS || !sector || all_zero(sector),
+                  "n%u at seq %" PRIu64 " has data in sector %" PRIu64,
+                  sc->n->index + 1, g->id.seq, first + i);
+        for (unsigned k = h; k < SIM_CELLS && k < h + 2; k++) {
+            uint64_t id =
+                sector ? cell_parse(sector + k % 2 * SIM_CELL_BYTES, k) : 0;
+            uint64_t want = g->content[k];
+            SIM_CHECK(w, id == (want & WID_ZERO ? 0 : want),
+                      "n%u at seq %" PRIu64 " has write %" PRIu64
+                      " in sector %" PRIu64 " where its history has %" PRIu64,
+                      sc->n->index + 1, g->id.seq, id, first + i, want);
         }
-        if (h == SIM_HOT && !id)
-            continue;
-        uint64_t want = h < SIM_HOT ? g->content[h] : 0;
-        SIM_CHECK(w, id == (want & WID_ZERO ? 0 : want),
-                  "n%u at seq %" PRIu64 " has write %" PRIu64
-                  " in sector %" PRIu64 " where its history has %" PRIu64,
-                  sc->n->index + 1, g->id.seq, id, first + i, want);
     }
     return g;
 }

@@ -93,6 +93,7 @@ static const struct {
     [SIM_K_LINK] = {"link", "slow links", slow_link},
     [SIM_K_FLIP] = {"flip", "frames with flipped bits", flip},
     [SIM_K_SPLIT] = {"split", "splits", split},
+    [SIM_K_ODD] = {"odd", "odd requests", NULL},
 };
 
 void kinds_draw(struct world *w, uint32_t of)
@@ -106,6 +107,9 @@ void kinds_draw(struct world *w, uint32_t of)
     }
     if (p->kinds & SIM_KIND_BIT(SIM_K_NODES))
         p->nodes = 5;
+    /* Of a request in several parts one may be refused. */
+    if (p->slots < 2 * SIM_GROUPS)
+        p->kinds &= ~SIM_KIND_BIT(SIM_K_ODD);
     if (p->kinds & SIM_KIND_BIT(SIM_K_CLIENTS)) {
         static const unsigned many[] = {1, 3, 4};
         p->clients = many[rng_below(&w->kinds[SIM_K_CLIENTS], 3)];
@@ -132,7 +136,7 @@ void kinds_start(struct world *w)
         if (kinds[k].strike)
             world_at(w, rng_exp(&w->kinds[k], w->p.fault_ms * SIM_MS), next_of,
                      k, 0, 0);
-        else
+        else if (k <= SIM_K_CLIENTS)
             w->st->kinds[k]++;
     }
 }

@@ -47,8 +47,8 @@ sim_tests += %D%/test-mutants.sh %D%/test-reach.sh \
 	$(replicator_store_libktstoremem_la_SOURCES) \
 	$(hub_control_libkthubcontrol_la_SOURCES) \
 	$(lib_client_libktclient_la_SOURCES)
-%C%_sim_mutants_LDADD = lib/wire/libktwire.la lib/base/libktbase.la \
-	$(XXHASH_LIBS) $(JANSSON_LIBS)
+%C%_sim_mutants_LDADD = lib/link/libktlink.la lib/wire/libktwire.la \
+	lib/base/libktbase.la $(XXHASH_LIBS) $(JANSSON_LIBS)
 
 # Each rule off, and how many seeds it takes to notice.
 PHONY_TARGETS += mutants

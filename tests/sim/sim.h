@@ -43,6 +43,9 @@
 #define SIM_GROUPS 4u         /* of sectors in use; one per extent */
 #define SIM_GROUP_SECTORS 4u
 #define SIM_HOT (SIM_GROUPS * SIM_GROUP_SECTORS)
+#define SIM_CELL_BYTES (KT_SECTOR_BYTES / 2)
+#define SIM_GROUP_CELLS (2 * SIM_GROUP_SECTORS)
+#define SIM_CELLS (2 * SIM_HOT)
 #define SIM_CONNS_MAX 256u
 #define SIM_TOKENS_MAX 4096u
 #define SIM_MS 1000u
@@ -94,6 +97,7 @@ enum sim_kind {
     SIM_K_LINK,    /* a link that is slow and narrow */
     SIM_K_SPLIT,   /* two halves that do not hear, or not both, each other */
     SIM_K_FLIP,    /* bits of a frame flip in flight */
+    SIM_K_ODD,     /* requests that begin or end within a sector */
     /* New ones at the end: the place tells the random stream. */
     SIM_KINDS
 };
@@ -135,7 +139,7 @@ struct sim_stats {
 
 /* ---- ghost.c: the history as it was made ---- */
 
-/* One record of one chain. content: which write each sector in use shows
+/* One record of one chain. content: which write each cell in use shows
  * after it. */
 struct grec {
     struct grec *parent, *next; /* next: of the hash chain */
@@ -143,15 +147,15 @@ struct grec {
     struct kt_rid id;
     uint64_t token, wseq, fingerprint;
     bool fua;
-    uint64_t content[SIM_HOT];
+    uint64_t content[SIM_CELLS];
 };
 
 struct gwrite { /* what a (token, chain, wseq) means */
     struct gwrite *next;
     unsigned chain;
     uint64_t token, wseq, fingerprint;
-    uint64_t ids[SIM_HOT]; /* 0: does not touch */
-    struct grec *done;     /* where it was executed last */
+    uint64_t ids[SIM_CELLS]; /* 0: does not touch */
+    struct grec *done;       /* where it was executed last */
 };
 
 #define GHOST_HASH 1024u
@@ -387,14 +391,14 @@ struct wop {
     uint8_t state;
     bool fua, flushed;
     uint8_t byte;
-    unsigned client, hot, n; /* sectors in use it covers */
+    unsigned client, cell, n; /* cells it covers */
     uint64_t token;
     uint64_t s, f; /* stamps */
     uint64_t vgen; /* of its chain, when it began */
     uint64_t us;
     struct grec *flush_at[SIM_CHAINS_MAX];
     uint64_t flush_vgen[SIM_CHAINS_MAX];
-    uint64_t seen[SIM_GROUP_SECTORS];
+    uint64_t seen[SIM_GROUP_CELLS];
     struct engine_req *req; /* while it runs */
     uint8_t *buf;
 };
@@ -405,20 +409,24 @@ void work_start(struct sclient *c);
 struct wop *work_bytes(struct sclient *c, uint64_t off, uint32_t len,
                        uint8_t byte);
 /* One operation on n sectors from hot on, now. */
-struct wop *work_one(struct sclient *c, uint8_t kind, unsigned hot, unsigned n,
+struct wop *work_one(struct sclient *c, uint8_t kind, unsigned cell, unsigned n,
                      bool fua);
 void work_done(struct sclient *c, struct engine_req *r);
 void work_client_gone(struct sclient *c);
-/* The ids a ZERO or TRIM message of this client stands for, by sector. */
+/* The id of what made zeros of a cell in a sector that this client writes, as
+ * far as it was this client; else 0. */
+uint64_t work_zero_id(struct sclient *c, unsigned cell);
+/* The ids a ZERO or TRIM message of this client stands for, by cell. */
 void work_zero_ids(struct sclient *c, uint64_t first, uint64_t n,
-                   uint64_t ret_ids[SIM_HOT]);
+                   uint64_t ret_ids[SIM_CELLS]);
 unsigned work_pending(const struct world *w);
 void work_free(struct world *w);
-uint64_t hot_sector(const struct world *w, unsigned hot);
-uint64_t wid_parse(const struct world *w, const uint8_t *sector, unsigned hot);
-unsigned hot_chain(const struct world *w, unsigned hot);
-uint32_t hot_extent(const struct world *w, unsigned hot); /* in its chain */
-uint32_t hot_offset(const struct world *w, unsigned hot); /* sector in it */
+uint64_t cell_sector(const struct world *w, unsigned cell);
+/* The write whose stamp a cell has; 0: none; UINT64_MAX: a damaged one. */
+uint64_t cell_parse(const uint8_t *b, unsigned cell);
+unsigned cell_chain(const struct world *w, unsigned cell);
+uint32_t cell_extent(const struct world *w, unsigned cell); /* in its chain */
+uint32_t cell_offset(const struct world *w, unsigned cell); /* sector in it */
 
 /* ---- the world ---- */
 #define TRACE_LAST 50u

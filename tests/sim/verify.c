@@ -40,17 +40,18 @@ static void true_to_history(struct world *w, unsigned chain,
 {
     struct grec *g = ghost_find(w, chain, st->applied);
     SIM_CHECK(w, g, "n%u is at no known record", n->index + 1);
-    for (unsigned h = 0; h < SIM_HOT; h++) {
-        const struct mem_extent *e = st->ext[hot_extent(w, h)];
-        if (hot_chain(w, h) != chain)
+    for (unsigned h = 0; h < SIM_CELLS; h++) {
+        const struct mem_extent *e = st->ext[cell_extent(w, h)];
+        if (cell_chain(w, h) != chain)
             continue;
-        const struct mem_sector *s = e ? &e->s[hot_offset(w, h)] : NULL;
-        uint64_t id = s && s->sum ? wid_parse(w, s->data, h) : 0;
+        const struct mem_sector *s = e ? &e->s[cell_offset(w, h)] : NULL;
+        uint64_t id =
+            s && s->sum ? cell_parse(s->data + h % 2 * SIM_CELL_BYTES, h) : 0;
         uint64_t want = g->content[h] & WID_ZERO ? 0 : g->content[h];
         SIM_CHECK(w, id == want,
                   "n%u holds write %" PRIu64 " in sector %" PRIu64
                   " where its history has %" PRIu64,
-                  n->index + 1, id, hot_sector(w, h), want);
+                  n->index + 1, id, cell_sector(w, h), want);
     }
 }
 
@@ -99,18 +100,18 @@ struct era {
     uint64_t initial;
 };
 
-static bool covers(const struct wop *o, unsigned hot)
+static bool covers(const struct wop *o, unsigned cell)
 {
-    return hot >= o->hot && hot < o->hot + o->n;
+    return cell >= o->cell && cell < o->cell + o->n;
 }
 
-static size_t collect(struct world *w, unsigned hot, const struct era *e,
+static size_t collect(struct world *w, unsigned cell, const struct era *e,
                       struct check_op *ops)
 {
     size_t n = 0;
     for (size_t i = 0; i < w->n_ops; i++) {
         const struct wop *o = w->ops[i];
-        if (!covers(o, hot) || o->token < e->from || o->token > e->to)
+        if (!covers(o, cell) || o->token < e->from || o->token > e->to)
             continue;
         uint64_t fence =
             w->fences[o->token] ? w->fences[o->token] : CHECK_NEVER;
@@ -121,7 +122,7 @@ static size_t collect(struct world *w, unsigned hot, const struct era *e,
             if (o->state != WOP_OK || o->f > fence)
                 continue;
             c->kind = CHECK_READ;
-            c->id = o->seen[hot - o->hot];
+            c->id = o->seen[cell - o->cell];
         } else {
             c->kind = CHECK_WRITE;
             c->refused = o->state == WOP_REFUSED;
@@ -142,7 +143,7 @@ static const struct wop *op_of(const struct world *w, uint64_t id)
 }
 
 /* At a cut: nothing flushed may be younger than what was found. */
-static void judge_cut(struct world *w, unsigned hot, uint64_t found,
+static void judge_cut(struct world *w, unsigned cell, uint64_t found,
                       uint64_t before_token)
 {
     const struct wop *v = op_of(w, found);
@@ -150,23 +151,23 @@ static void judge_cut(struct world *w, unsigned hot, uint64_t found,
         return;
     for (size_t i = 0; i < w->n_ops; i++) {
         const struct wop *o = w->ops[i];
-        if (o->id && o->flushed && o->state == WOP_OK && covers(o, hot) &&
+        if (o->id && o->flushed && o->state == WOP_OK && covers(o, cell) &&
             o->token < before_token && o != v)
             SIM_CHECK(w, v && o->s < v->f,
                       "write %" PRIu64 " of sector %" PRIu64
                       " was flushed and is gone: %" PRIu64 " was found",
-                      o->id, hot_sector(w, hot), found);
+                      o->id, cell_sector(w, cell), found);
     }
     w->st->cuts++;
 }
 
-static void judge_era(struct world *w, unsigned hot, const struct era *e,
+static void judge_era(struct world *w, unsigned cell, const struct era *e,
                       uint64_t final)
 {
     uint64_t ids[2] = {0, 0};
     struct check_op *ops = calloc(w->n_ops + 1, sizeof(*ops));
     assert(ops);
-    size_t n = collect(w, hot, e, ops);
+    size_t n = collect(w, cell, e, ops);
     if (e->to == UINT64_MAX) {
         uint64_t now = w->stamp + 1;
         ops[n++] = (struct check_op){
@@ -177,7 +178,7 @@ static void judge_era(struct world *w, unsigned hot, const struct era *e,
     SIM_CHECK(w, !why,
               "sector %" PRIu64 ": %s (writes %" PRIu64 ", %" PRIu64
               ") in tokens from %" PRIu64,
-              hot_sector(w, hot), why, ids[0] & ~WID_ZERO, ids[1] & ~WID_ZERO,
+              cell_sector(w, cell), why, ids[0] & ~WID_ZERO, ids[1] & ~WID_ZERO,
               e->from);
 }
 
@@ -213,34 +214,34 @@ static bool taken_over(const struct world *w, uint64_t token)
     return false;
 }
 
-static void judge_sector(struct world *w, unsigned hot)
+static void judge_sector(struct world *w, unsigned cell)
 {
-    unsigned chain = hot_chain(w, hot);
+    unsigned chain = cell_chain(w, cell);
     struct gchain *gc = &w->ghost.chains[chain];
     struct era e = {.from = 0};
-    uint64_t vgen = 0, last = 0, final = at_end(w, chain)->content[hot];
+    uint64_t vgen = 0, last = 0, final = at_end(w, chain)->content[cell];
     for (uint64_t t = 0; t < SIM_TOKENS_MAX; t++) {
         if (!gc->granted[t])
             continue;
         if (vgen && gc->granted_vgen[t] != vgen && !taken_over(w, t)) {
             e.to = t - 1;
-            judge_era(w, hot, &e, 0);
+            judge_era(w, cell, &e, 0);
             e.from = t;
-            e.initial = gc->granted[t]->content[hot];
-            judge_cut(w, hot, e.initial, t);
+            e.initial = gc->granted[t]->content[cell];
+            judge_cut(w, cell, e.initial, t);
         }
         vgen = gc->granted_vgen[t];
         last = t;
     }
     bool lost = hubnode_cfg(w, chain)->vgen != vgen && !holder_lives(w);
     e.to = lost ? last : UINT64_MAX;
-    judge_era(w, hot, &e, final);
+    judge_era(w, cell, &e, final);
     if (lost)
-        judge_cut(w, hot, final, UINT64_MAX);
+        judge_cut(w, cell, final, UINT64_MAX);
 }
 
 void verify_history(struct world *w)
 {
-    for (unsigned h = 0; h < SIM_HOT; h++)
+    for (unsigned h = 0; h < SIM_CELLS; h++)
         judge_sector(w, h);
 }

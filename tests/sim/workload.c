@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Requests of the clients, and what became of each. All I/O is on SIM_HOT
- * sectors, a group in each extent; every write stamps its own id into each
- * sector, so a read tells what it saw. Zeros carry no id: which ZERO or TRIM
- * made them is taken from the ghost of the answer. */
+ * sectors, a group in each extent. Half a sector is a cell: every write stamps
+ * its own id into each cell it covers, so a read tells what it saw; and one
+ * that covers one cell of a sector must keep the other, whatever happens
+ * between reading it and writing it again. Zeros carry no id: which ZERO or
+ * TRIM made them is taken from the ghost of the answer. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,51 +13,54 @@
 #include "tests/sim/sim.h"
 
 #define STAMP 0x6b656e7465720000u
+#define GROUP_CELLS SIM_GROUP_CELLS
 
-/* ---- sectors ---- */
+/* ---- cells ---- */
 
-uint64_t hot_sector(const struct world *w, unsigned hot)
+uint64_t cell_sector(const struct world *w, unsigned cell)
 {
     static const uint32_t at[SIM_GROUPS] = {0, KT_EXTENT_SECTORS - 4, 500, 62};
-    unsigned g = hot / SIM_GROUP_SECTORS;
+    unsigned g = cell / GROUP_CELLS;
     (void)w;
-    return (uint64_t)g * KT_EXTENT_SECTORS + at[g] + hot % SIM_GROUP_SECTORS;
+    return (uint64_t)g * KT_EXTENT_SECTORS + at[g] + cell % GROUP_CELLS / 2;
 }
 
-unsigned hot_chain(const struct world *w, unsigned hot)
+static uint64_t cell_at(const struct world *w, unsigned cell)
 {
-    return hot / SIM_GROUP_SECTORS / w->p.extents;
+    return cell_sector(w, cell) * KT_SECTOR_BYTES + cell % 2 * SIM_CELL_BYTES;
 }
 
-uint32_t hot_extent(const struct world *w, unsigned hot)
+unsigned cell_chain(const struct world *w, unsigned cell)
 {
-    return hot / SIM_GROUP_SECTORS % w->p.extents;
+    return cell / GROUP_CELLS / w->p.extents;
 }
 
-uint32_t hot_offset(const struct world *w, unsigned hot)
+uint32_t cell_extent(const struct world *w, unsigned cell)
 {
-    return (uint32_t)(hot_sector(w, hot) % KT_EXTENT_SECTORS);
+    return cell / GROUP_CELLS % w->p.extents;
 }
 
-static void stamp(const struct world *w, uint8_t *sector, unsigned hot,
-                  uint64_t id)
+uint32_t cell_offset(const struct world *w, unsigned cell)
 {
-    uint64_t words[3] = {STAMP | hot, id, ~id};
-    (void)w;
-    memset(sector, 0, KT_SECTOR_BYTES);
-    memcpy(sector, words, sizeof(words));
-    memcpy(sector + KT_SECTOR_BYTES - 8, &id, 8);
+    return (uint32_t)(cell_sector(w, cell) % KT_EXTENT_SECTORS);
 }
 
-uint64_t wid_parse(const struct world *w, const uint8_t *sector, unsigned hot)
+static void stamp(uint8_t *b, unsigned cell, uint64_t id)
+{
+    uint64_t words[3] = {STAMP | cell, id, ~id};
+    memset(b, 0, SIM_CELL_BYTES);
+    memcpy(b, words, sizeof(words));
+    memcpy(b + SIM_CELL_BYTES - 8, &id, 8);
+}
+
+uint64_t cell_parse(const uint8_t *b, unsigned cell)
 {
     uint64_t words[3], last;
-    (void)w;
-    memcpy(words, sector, sizeof(words));
-    memcpy(&last, sector + KT_SECTOR_BYTES - 8, 8);
+    memcpy(words, b, sizeof(words));
+    memcpy(&last, b + SIM_CELL_BYTES - 8, 8);
     if (words[0] == 0 && words[1] == 0 && words[2] == 0 && last == 0)
         return 0;
-    if (words[0] != (STAMP | hot) || words[2] != ~words[1] || last != words[1])
+    if (words[0] != (STAMP | cell) || words[2] != ~words[1] || last != words[1])
         return UINT64_MAX;
     return words[1];
 }
@@ -102,6 +107,14 @@ static bool is_zero(const struct wop *o)
     return o->kind == ENGINE_ZERO || o->kind == ENGINE_TRIM;
 }
 
+static void place(struct world *w, struct wop *o, unsigned cell, unsigned n)
+{
+    o->cell = cell;
+    o->n = n;
+    o->req->off = cell_at(w, cell);
+    o->req->len = (uint64_t)n * SIM_CELL_BYTES;
+}
+
 static void pick_place(struct world *w, struct wop *o)
 {
     struct engine_req *r = o->req;
@@ -109,15 +122,13 @@ static void pick_place(struct world *w, struct wop *o)
                          ? 0
                          : (unsigned)rng_below(&w->work, SIM_GROUPS);
     unsigned first = (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS);
-    o->n = 1 + (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS - first);
-    o->hot = group * SIM_GROUP_SECTORS + first;
-    r->off = hot_sector(w, o->hot) * KT_SECTOR_BYTES;
-    r->len = (uint64_t)o->n * KT_SECTOR_BYTES;
+    unsigned n = 1 + (unsigned)rng_below(&w->work, SIM_GROUP_SECTORS - first);
+    place(w, o, group * GROUP_CELLS + 2 * first, 2 * n);
     if (o->kind == ENGINE_ZERO && rng_chance(&w->work, 300))
         r->flags |= ENGINE_F_NO_HOLE;
     if (is_zero(o) && rng_chance(&w->work, 250)) {
-        o->hot = group * SIM_GROUP_SECTORS;
-        o->n = SIM_GROUP_SECTORS;
+        o->cell = group * GROUP_CELLS;
+        o->n = GROUP_CELLS;
         r->off = (uint64_t)group * KT_EXTENT_BYTES;
         r->len = KT_EXTENT_BYTES;
     }
@@ -125,7 +136,32 @@ static void pick_place(struct world *w, struct wop *o)
         o->n = 0;
 }
 
-static void fill(struct world *w, struct wop *o)
+/* From and to the middle of a sector, so that the engine must read first what
+ * it shall not change; some bytes between two stamps; or zeros to anywhere
+ * behind the sectors in use. */
+static void make_odd(struct world *w, struct wop *o)
+{
+    struct rng *r = &w->kinds[SIM_K_ODD];
+    if (!(w->p.kinds & SIM_KIND_BIT(SIM_K_ODD)) || o->kind == ENGINE_FLUSH ||
+        !rng_chance(r, 400))
+        return;
+    unsigned group = o->cell / GROUP_CELLS;
+    unsigned first = (unsigned)rng_below(r, GROUP_CELLS);
+    unsigned n = 1 + (unsigned)rng_below(r, GROUP_CELLS - first);
+    place(w, o, group * GROUP_CELLS + first, n);
+    if (o->kind != ENGINE_READ && rng_chance(r, 150)) {
+        o->n = 0;
+        o->byte = (uint8_t)rng_next(r);
+        o->req->off += 100 + rng_below(r, 900);
+        o->req->len = 1 + rng_below(r, 900);
+    } else if (is_zero(o) && group != 1 && first + n == GROUP_CELLS) {
+        /* The second group ends with its extent. */
+        o->req->len += rng_below(r, 3 * KT_SECTOR_BYTES);
+    }
+    w->st->kinds[SIM_K_ODD]++;
+}
+
+static void fill(struct wop *o)
 {
     struct engine_req *r = o->req;
     r->op = o->kind;
@@ -138,23 +174,23 @@ static void fill(struct world *w, struct wop *o)
     assert(o->buf);
     memset(o->buf, o->byte, r->len);
     for (unsigned i = 0; i < o->n && o->kind == ENGINE_WRITE; i++)
-        stamp(w, o->buf + i * KT_SECTOR_BYTES, o->hot + i, o->id);
+        stamp(o->buf + i * SIM_CELL_BYTES, o->cell + i, o->id);
 }
 
 static void submit(struct sclient *c, struct wop *o)
 {
     struct world *w = c->w;
-    fill(w, o);
+    fill(o);
     if (o->kind == ENGINE_FLUSH) {
         memcpy(o->flush_at, c->acked, sizeof(o->flush_at));
         memcpy(o->flush_vgen, c->acked_vgen, sizeof(o->flush_vgen));
     }
-    o->vgen = hubnode_cfg(w, hot_chain(w, o->hot))->vgen;
+    o->vgen = hubnode_cfg(w, cell_chain(w, o->cell))->vgen;
     o->s = ++w->stamp;
     o->us = w->now;
     c->in_flight++;
     w->st->ops++;
-    trace(w, c->ep, "submit", o->kind, o->hot << 8 | o->n, o->id);
+    trace(w, c->ep, "submit", o->kind, o->cell << 8 | o->n, o->id);
     client_submit(c, o->req);
 }
 
@@ -163,11 +199,8 @@ struct wop *work_one(struct sclient *c, uint8_t kind, unsigned hot, unsigned n,
 {
     struct wop *o = op_new(c);
     o->kind = kind;
-    o->hot = hot;
-    o->n = n;
     o->fua = fua;
-    o->req->off = hot_sector(c->w, hot) * KT_SECTOR_BYTES;
-    o->req->len = (uint64_t)n * KT_SECTOR_BYTES;
+    place(c->w, o, 2 * hot, 2 * n);
     submit(c, o);
     return o;
 }
@@ -197,6 +230,7 @@ static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
     struct wop *o = op_new(c);
     pick_kind(w, o);
     pick_place(w, o);
+    make_odd(w, o);
     submit(c, o);
 }
 
@@ -222,10 +256,10 @@ static void take_read(struct sclient *c, struct wop *o)
     struct world *w = c->w;
     SIM_CHECK(w, c->ghost, "a read ended without an answer");
     for (unsigned i = 0; i < o->n; i++) {
-        uint64_t id = wid_parse(w, o->buf + i * KT_SECTOR_BYTES, o->hot + i);
+        uint64_t id = cell_parse(o->buf + i * SIM_CELL_BYTES, o->cell + i);
         if (id == 0)
-            id = c->ghost->content[o->hot + i] & WID_ZERO
-                     ? c->ghost->content[o->hot + i]
+            id = c->ghost->content[o->cell + i] & WID_ZERO
+                     ? c->ghost->content[o->cell + i]
                      : 0;
         SIM_CHECK(w, id != UINT64_MAX, "a read returned a damaged sector");
         o->seen[i] = id;
@@ -265,7 +299,7 @@ static void done_well(struct sclient *c, struct wop *o)
         w->st->zeros += is_zero(o);
     }
     if (o->id && c->ghost_ack) {
-        unsigned chain = hot_chain(w, o->hot);
+        unsigned chain = cell_chain(w, o->cell);
         c->acked[chain] = c->ghost_ack;
         c->acked_vgen[chain] = c->ghost_vgen;
     }
@@ -287,7 +321,7 @@ void work_done(struct sclient *c, struct engine_req *r)
     }
     if (r->err == -ENOSPC && w->p.slots < 2 * SIM_GROUPS) {
         /* Sent once more after a loss it may have happened before. */
-        bool twice = o->vgen != hubnode_cfg(w, hot_chain(w, o->hot))->vgen;
+        bool twice = o->vgen != hubnode_cfg(w, cell_chain(w, o->cell))->vgen;
         w->st->full++;
         settle(o, twice ? WOP_UNKNOWN : WOP_REFUSED);
         return;
@@ -313,31 +347,46 @@ void work_client_gone(struct sclient *c)
     c->in_flight = 0;
 }
 
+/* The ZERO or TRIM of this client that made zeros of a cell: the oldest under
+ * way; else, in a replay, the last one done. */
+static const struct wop *zeroed(const struct sclient *c, unsigned cell)
+{
+    const struct world *w = c->w;
+    const struct wop *best = NULL;
+    for (size_t i = w->n_ops; i > 0; i--) {
+        const struct wop *o = w->ops[i - 1];
+        if ((o->state != WOP_RUNS && o->state != WOP_OK) || !is_zero(o) ||
+            o->token != c->opts.token || cell < o->cell ||
+            cell >= o->cell + o->n)
+            continue;
+        if (o->state == WOP_RUNS)
+            best = o;
+        else if (!best || (best->state == WOP_OK && o->f > best->f))
+            best = o;
+    }
+    return best;
+}
+
 void work_zero_ids(struct sclient *c, uint64_t first, uint64_t n,
-                   uint64_t ret_ids[SIM_HOT])
+                   uint64_t ret_ids[SIM_CELLS])
 {
     struct world *w = c->w;
-    for (unsigned h = 0; h < SIM_HOT; h++) {
-        uint64_t at = hot_sector(w, h);
-        const struct wop *best = NULL;
+    for (unsigned h = 0; h < SIM_CELLS; h++) {
+        uint64_t at = cell_sector(w, h);
         if (at < first || at >= first + n)
             continue;
-        /* The oldest under way; else, in a replay, the last one done. */
-        for (size_t i = w->n_ops; i > 0; i--) {
-            const struct wop *o = w->ops[i - 1];
-            if ((o->state != WOP_RUNS && o->state != WOP_OK) || !is_zero(o) ||
-                o->token != c->opts.token || h < o->hot || h >= o->hot + o->n)
-                continue;
-            if (o->state == WOP_RUNS)
-                best = o;
-            else if (!best || (best->state == WOP_OK && o->f > best->f))
-                best = o;
-        }
+        const struct wop *o = zeroed(c, h);
         SIM_CHECK(
-            w, best,
+            w, o,
             "the client zeroes sector %" PRIu64 " and nobody asked for it", at);
-        ret_ids[h] = best->id;
+        ret_ids[h] = o->id;
     }
+}
+
+uint64_t work_zero_id(struct sclient *c, unsigned cell)
+{
+    const struct wop *o = zeroed(c, cell);
+    return o ? o->id : 0;
 }
 
 unsigned work_pending(const struct world *w)
