@@ -47,6 +47,7 @@ void client_start(struct sclient *c, bool steal)
     }
     c->state = CL_CONNECT;
     c->handing = false;
+    c->leaving_us = 0;
     c->file.token = 0;
     c->steal = steal;
     c->bad_frames = 0;
@@ -323,6 +324,49 @@ static void attached(struct sclient *c, const struct kt_msg *m)
         work_start(c);
 }
 
+/* ---- ending in peace ---- */
+
+#define DETACH_US (3000u * SIM_MS)
+
+bool client_detach(struct sclient *c)
+{
+    if (c->state != CL_RUN || c->fenced || c->handing || c->leaving_us)
+        return false;
+    trace(c->w, c->ep, "detach", c->opts.token, 0, 0);
+    c->leaving_us = c->w->now;
+    c->flushed = false;
+    return true;
+}
+
+static void send_hub(struct sclient *c, uint8_t type);
+
+/* What runs is waited for; then a flush, so that nothing is lost with it;
+ * then the hub is told, and it ends, with or without an answer. */
+static void leave_turn(struct sclient *c)
+{
+    struct world *w = c->w;
+    if (c->in_flight || c->fenced)
+        return;
+    if (!c->flushed) {
+        c->flushed = true;
+        c->asked_us = 0;
+        work_one(c, ENGINE_FLUSH, 0, 0, false);
+        c->leaving_us = w->now;
+    } else if (w->now - c->leaving_us > DETACH_US) {
+        client_crash(c);
+    } else if (c->hub_up && w->now - c->asked_us > 500 * SIM_MS) {
+        send_hub(c, KT_MSG_DETACH);
+    }
+}
+
+static void detached(struct sclient *c, const struct kt_msg *m)
+{
+    if (!c->leaving_us || m->req != c->req)
+        return;
+    c->w->st->detached++;
+    client_crash(c);
+}
+
 /* ---- time ---- */
 
 static void send_hub(struct sclient *c, uint8_t type)
@@ -375,7 +419,7 @@ static void hub_turn(struct sclient *c)
         send_hub(c, KT_MSG_ATTACH);
     } else if (c->state == CL_ATTACH && w->now - c->asked_us > DEAF_US) {
         send_hub(c, KT_MSG_ATTACH);
-    } else if (c->state == CL_RUN) {
+    } else if (c->state == CL_RUN && !(c->leaving_us && c->flushed)) {
         bool more = cut_more(c);
         if (more || c->renew_us <= w->now) {
             c->renew_us = w->now + RENEW_US;
@@ -415,7 +459,9 @@ static void tick(struct world *w, uint64_t index, uint64_t life, uint64_t x)
     slots_turn(c);
     struct engine_event ev = {.type = ENGINE_EV_TICK};
     estep(c, &ev);
-    if (c->fenced && c->in_flight == 0)
+    if (c->leaving_us)
+        leave_turn(c);
+    if (c->engine && c->fenced && c->in_flight == 0)
         client_crash(c);
 }
 
@@ -497,6 +543,9 @@ static void from_hub(struct sclient *c, const struct kt_msg *m)
     case KT_MSG_ACTIVATE:
         if (c->state == CL_RUN && m->cfg)
             estep(c, &ev);
+        break;
+    case KT_MSG_DETACH_OK:
+        detached(c, m);
         break;
     case KT_MSG_ERROR:
         hub_error(c, m);

@@ -50,6 +50,15 @@ static void power_off(struct world *w, struct snode *n, uint64_t us)
     world_at(w, us, restart, n->index, 0, 0);
 }
 
+void faults_left(struct snode *n)
+{
+    struct world *w = n->w;
+    uint64_t us = faults_span(&w->kinds[SIM_K_LEAVE]);
+    node_crash(n, false);
+    w->st->left++;
+    world_at(w, us, restart, n->index, 0, 0);
+}
+
 static void hub_restart(struct world *w, uint64_t a, uint64_t b, uint64_t c)
 {
     (void)a;

@@ -83,6 +83,35 @@ static bool split(struct world *w, struct rng *r)
     return any;
 }
 
+static void attach_again(struct world *w, uint64_t index, uint64_t b,
+                         uint64_t c)
+{
+    (void)b;
+    (void)c;
+    if (!w->healed)
+        client_start(&w->clients[index], false);
+}
+
+/* And somebody attaches, who need not wait for a lease to end. */
+static bool detach(struct world *w, struct rng *r)
+{
+    uint64_t next = rng_below(r, w->p.clients);
+    uint64_t us = rng_below(r, 3000 * SIM_MS);
+    if (!client_detach(&w->clients[rng_below(r, w->p.clients)]))
+        return false;
+    world_at(w, us, attach_again, next, 0, 0);
+    return true;
+}
+
+static bool leave(struct world *w, struct rng *r)
+{
+    struct snode *n = &w->nodes[rng_below(r, w->p.nodes)];
+    if (!world_runs(w, n->ep) || !n->registered || n->leaving_us)
+        return false;
+    node_leave(n);
+    return true;
+}
+
 static const struct {
     const char *name, *what;
     bool (*strike)(struct world *w, struct rng *r); /* false: nothing done */
@@ -93,6 +122,8 @@ static const struct {
     [SIM_K_LINK] = {"link", "slow links", slow_link},
     [SIM_K_FLIP] = {"flip", "frames with flipped bits", flip},
     [SIM_K_SPLIT] = {"split", "splits", split},
+    [SIM_K_DETACH] = {"detach", "detaches", detach},
+    [SIM_K_LEAVE] = {"leave", "planned stops of replicators", leave},
     [SIM_K_ODD] = {"odd", "odd requests", NULL},
 };
 
@@ -151,7 +182,9 @@ void kinds_print(const struct sim_stats *s)
     printf("sim:");
     for (unsigned k = 0; k < SIM_KINDS; k++)
         printf("%s %" PRIu64 " %s", k ? "," : "", s->kinds[k], kinds[k].what);
-    printf(", %" PRIu64 " flips left a stream out of step\n", s->hung);
+    printf("\nsim: %" PRIu64 " flips left a stream out of step, %" PRIu64
+           " clients detached, %" PRIu64 " replicators stopped as planned\n",
+           s->hung, s->detached, s->left);
 }
 
 uint32_t kinds_parse(const char *list)

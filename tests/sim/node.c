@@ -10,6 +10,7 @@
 #include "lib/base/rule.h"
 #include "tests/sim/sim.h"
 
+#define LEAVE_US (2000u * SIM_MS) /* for LEAVE_OK */
 #define TICK_US (100u * SIM_MS)
 #define FINE_US (5u * SIM_MS)
 #define STEPS_MAX 10000u
@@ -116,6 +117,7 @@ void node_start(struct snode *n)
     p->alive = p->machine = true;
     p->life++;
     p->paused_until = 0;
+    n->leaving_us = 0;
     memset(n->links, 0, sizeof(n->links));
     n->hub_conn = n->hub_next_us = 0;
     n->hub_backoff_ms = 50;
@@ -405,6 +407,10 @@ static void tick(struct world *w, uint64_t index, uint64_t life, uint64_t c)
     if (!world_runs(w, n->ep))
         return;
     n->ticks++;
+    if (n->leaving_us && w->now - n->leaving_us > LEAVE_US) {
+        faults_left(n);
+        return;
+    }
     node_links_deaf(n);
     node_hub_second(n);
     for (unsigned i = 0; i < SIM_CHAINS_MAX; i++) {
@@ -509,6 +515,10 @@ static void from_hub(struct snode *n, struct sconn *c, const struct kt_msg *m)
             n->hub_term = m->u.reg_ok.hub_term;
             n->hub_mark = m->u.reg_ok.hub_mark;
         }
+        break;
+    case KT_MSG_LEAVE_OK:
+        if (n->leaving_us)
+            faults_left(n);
         break;
     case KT_MSG_CFG_GET:
         if (sc)

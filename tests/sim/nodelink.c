@@ -163,6 +163,14 @@ void node_hub_second(struct snode *n)
         m.u.hb.disk_stall_ms = (w->now - n->stuck_us) / SIM_MS;
     net_send(w, n->hub_conn, n->ep, &m, NULL);
 }
+void node_leave(struct snode *n)
+{
+    struct kt_msg m = {.type = KT_MSG_LEAVE, .req = ++n->reqs};
+    n->leaving_us = n->w->now;
+    trace(n->w, n->ep, "leave", 0, 0, 0);
+    net_send(n->w, n->hub_conn, n->ep, &m, NULL);
+}
+
 /* ---- up and down ---- */
 
 void node_conn_up(struct snode *n, struct sconn *c)

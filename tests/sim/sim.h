@@ -98,6 +98,8 @@ enum sim_kind {
     SIM_K_SPLIT,   /* two halves that do not hear, or not both, each other */
     SIM_K_FLIP,    /* bits of a frame flip in flight */
     SIM_K_ODD,     /* requests that begin or end within a sector */
+    SIM_K_DETACH,  /* a client ends in peace */
+    SIM_K_LEAVE,   /* a replicator does */
     /* New ones at the end: the place tells the random stream. */
     SIM_KINDS
 };
@@ -134,7 +136,7 @@ struct sim_stats {
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
-    uint64_t kinds[SIM_KINDS], hung;
+    uint64_t kinds[SIM_KINDS], hung, detached, left;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -280,7 +282,8 @@ struct snode {
     struct kt_id hub_mark;
     bool hub_up, registered, disk_due;
     uint64_t slow_until;
-    uint64_t stuck_us; /* since when its disk answers nothing; 0: it does */
+    uint64_t leaving_us; /* since when it wants to stop; 0: it does not */
+    uint64_t stuck_us;   /* since when its disk answers nothing; 0: it does */
     struct spush *pushes;
     struct sop *ops;
     uint64_t ticks;
@@ -300,6 +303,8 @@ struct slink *node_link(struct snode *n, int to, uint8_t cls);
 int node_of_store(const struct world *w, const struct kt_id *store);
 void node_want_link(struct snode *n, int to, uint8_t cls);
 
+/* A planned stop: the hub shall move its chains on first. */
+void node_leave(struct snode *n);
 void node_send_hub(struct snode *n, const struct kt_msg *m);
 void node_links_fine(struct snode *n);
 void node_links_deaf(struct snode *n);
@@ -365,7 +370,9 @@ struct sclient {
         uint64_t token; /* 0: nothing */
         uint64_t vgen[SIM_CHAINS_MAX];
     } file;
-    bool handing; /* it takes over, and serves nothing yet */
+    bool handing;        /* it takes over, and serves nothing yet */
+    uint64_t leaving_us; /* since when it wants to end; 0: it does not */
+    bool flushed;        /* all it did, to that end */
 };
 void client_init(struct world *w, unsigned index);
 void client_start(struct sclient *c, bool steal);
@@ -381,6 +388,8 @@ void client_note(struct sclient *c); /* counts what its engine saw */
 void client_conn_up(struct sclient *c, struct sconn *k);
 void client_msg(struct sclient *c, struct sconn *k, const struct smsg *m);
 void client_conn_down(struct sclient *c, uint64_t conn);
+/* It flushes, detaches, and ends. False: it has nothing attached. */
+bool client_detach(struct sclient *c);
 void client_submit(struct sclient *c, struct engine_req *r);
 
 /* ---- workload.c ---- */
@@ -556,6 +565,8 @@ void faults_heal(struct world *w);
 void faults_cut(struct world *w, struct rng *r, unsigned a, unsigned b,
                 uint64_t us);
 uint64_t faults_span(struct rng *r);
+/* This replicator stops as it had asked for, and comes back some time. */
+void faults_left(struct snode *n);
 /* One that this world has. */
 unsigned faults_any_ep(const struct world *w, struct rng *r);
 bool faults_has_ep(const struct world *w, unsigned ep);

@@ -222,7 +222,7 @@ static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
     struct sclient *c = &w->clients[index];
     (void)x;
     if (!w->procs[c->ep].alive || w->procs[c->ep].life != life || w->closing ||
-        c->fenced)
+        c->fenced || c->leaving_us)
         return;
     world_at(w, 1 + rng_exp(&w->work, w->p.think_us), issue, index, life, 0);
     if (!world_runs(w, c->ep) || !c->engine || c->in_flight >= w->p.depth)
