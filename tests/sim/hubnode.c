@@ -67,6 +67,8 @@ struct shub {
     /* under way */
     struct txn *first, **last;
     bool storing, created;
+    uint64_t commits, die_at; /* of what came after the volume was made */
+    bool die_after;
     uint64_t create_us;
     struct hub_out out;
     struct hub_action acts[ACTS];
@@ -158,6 +160,36 @@ static void commit(struct world *w, const struct txn *t)
 }
 
 static void step(struct world *w, struct hub_event *ev);
+static void start_again(struct world *w, uint64_t a, uint64_t b, uint64_t c);
+
+/* ---- dying around a commit ---- */
+
+void hubnode_die_at(struct world *w, uint64_t n, bool after)
+{
+    struct shub *s = w->hub;
+    s->die_at = s->commits + n;
+    s->die_after = after;
+}
+
+uint64_t hubnode_commits(const struct world *w)
+{
+    return w->hub->commits;
+}
+
+/* Nothing of what is under way is kept, and nobody was told of t. */
+static void die_here(struct world *w)
+{
+    struct shub *s = w->hub;
+    trace(w, SIM_EP_HUB, "die_at", s->commits, s->die_after, 0);
+    drop_txns(s);
+    s->die_at = 0;
+    w->procs[SIM_EP_HUB].alive = false;
+    w->st->hub_kills++;
+    w->st->kinds[SIM_K_ROW]++;
+    net_process_gone(w, SIM_EP_HUB, false);
+    world_at(w, rng_exp(&w->kinds[SIM_K_ROW], 700 * SIM_MS), start_again, 0, 0,
+             0);
+}
 
 static void stored(struct world *w, uint64_t life, uint64_t b, uint64_t c)
 {
@@ -171,7 +203,14 @@ static void stored(struct world *w, uint64_t life, uint64_t b, uint64_t c)
     if (!(s->first = t->next))
         s->last = &s->first;
     s->storing = false;
-    commit(w, t);
+    bool dies = s->created && ++s->commits == s->die_at && !w->healed;
+    if (!dies || s->die_after)
+        commit(w, t);
+    if (dies) {
+        free(t);
+        die_here(w);
+        return;
+    }
     struct hub_event ev = {.type = HUB_EV_STORED, .txn = t->txn};
     free(t);
     step(w, &ev);

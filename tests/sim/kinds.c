@@ -112,6 +112,13 @@ static bool leave(struct world *w, struct rng *r)
     return true;
 }
 
+static bool around_row(struct world *w, struct rng *r)
+{
+    uint64_t n = 1 + rng_below(r, 12);
+    hubnode_die_at(w, n, rng_chance(r, 500));
+    return false; /* counted when it happens */
+}
+
 static const struct {
     const char *name, *what;
     bool (*strike)(struct world *w, struct rng *r); /* false: nothing done */
@@ -124,6 +131,7 @@ static const struct {
     [SIM_K_SPLIT] = {"split", "splits", split},
     [SIM_K_DETACH] = {"detach", "detaches", detach},
     [SIM_K_LEAVE] = {"leave", "planned stops of replicators", leave},
+    [SIM_K_ROW] = {"row", "deaths of the hub around a commit", around_row},
     [SIM_K_ODD] = {"odd", "odd requests", NULL},
 };
 

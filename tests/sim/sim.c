@@ -17,6 +17,8 @@
  *                                         tests/ledger.tsv
  *   sim --again FROM COUNT                each twice: the same hash?
  *   sim --direct NAME|all|list             schedules written by hand
+ *   --sweep                               the hub dies around each commit of
+ *                                         the schedule hub-rows
  *   --rules                               the rules that can be off
  *   --mutant NAME[,NAME]                  with rules off (sim-mutants)
  *   --reach                               how often rare paths were taken
@@ -41,13 +43,15 @@ struct options {
     uint32_t kinds;
     bool brief, campaign;
     const char *file, *direct;
-    bool trace, keep_going, again, quiet, reach;
+    bool trace, keep_going, again, quiet, reach, sweep;
+    uint64_t die_at; /* of a sweep */
+    bool die_after;
 };
 
 static struct world *current;
 static jmp_buf failed;
 static struct job *me; /* what this process did */
-static uint64_t last_hash;
+static uint64_t last_hash, last_commits;
 
 /* An assertion of the code under test failed: that is a result, too. */
 static void on_abort(int sig)
@@ -85,12 +89,15 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
     w->st = &me->stats;
     w->fail = &failed;
     current = w;
+    if (o->die_at)
+        hubnode_die_at(w, o->die_at, o->die_after);
     if (setjmp(failed) == 0) {
         if (direct)
             direct_run(w, direct);
         else
             world_run(w);
         last_hash = w->hash;
+        last_commits = hubnode_commits(w);
         me->hash += w->hash;
         current = NULL;
         me->steps_min = kt_min_u64(me->steps_min, w->step);
@@ -162,15 +169,42 @@ static bool run_one(const struct options *o, uint64_t seed)
     return first == last_hash;
 }
 
+/* Until a run has no such commit any more. */
+static void run_sweep(struct options *o)
+{
+    uint64_t places = 0;
+    for (uint64_t k = 0; k < o->count; k++) {
+        last_commits = UINT64_MAX;
+        for (o->die_at = 1; o->die_at <= last_commits; o->die_at++) {
+            for (unsigned after = 0; after < 2; after++) {
+                o->die_after = after;
+                if (run_seed(o, o->from + k, "hub-rows"))
+                    continue;
+                me->bad++;
+                fprintf(stderr,
+                        "FAILED: the hub died right %s commit %" PRIu64 "\n",
+                        after ? "after" : "before", o->die_at);
+                if (!o->keep_going)
+                    return;
+            }
+        }
+        places += o->die_at - 1;
+    }
+    printf("sim: the hub died before and after each of %" PRIu64 " commits\n",
+           places);
+}
+
 static void usage(void)
 {
-    fprintf(stderr, "usage: sim --seed N [--trace] [--steps N] | "
-                    "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
-                    "       --direct NAME|all|list [--seeds FROM COUNT]\n"
-                    "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
-                    "[--quiet] [--seconds N] | --rules\n"
-                    "       [--long] [--jobs N] [--campaign] [--without "
-                    "KIND[,KIND]|all]\n");
+    fprintf(
+        stderr,
+        "usage: sim --seed N [--trace] [--steps N] | "
+        "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
+        "       --direct NAME|all|list [--seeds FROM COUNT]\n"
+        "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
+        "[--quiet] [--seconds N] | --rules\n"
+        "       --sweep\n       [--long] [--jobs N] [--campaign] [--without "
+        "KIND[,KIND]|all]\n");
     exit(2);
 }
 
@@ -286,6 +320,8 @@ static void parse(int argc, char **argv, struct options *o)
             if (!off)
                 usage();
             o->kinds &= ~off;
+        } else if (!strcmp(a, "--sweep")) {
+            o->sweep = true;
         } else if (!strcmp(a, "--rules")) {
             rules_print();
             exit(0);
@@ -326,7 +362,9 @@ int main(int argc, char **argv)
     signal(SIGABRT, on_abort);
     clock_gettime(CLOCK_MONOTONIC, &a);
     me = jobs_open();
-    if (o.direct)
+    if (o.sweep)
+        run_sweep(&o);
+    else if (o.direct)
         run_direct(&o);
     else if (o.file)
         run_file(&o);
@@ -334,7 +372,7 @@ int main(int argc, char **argv)
         jobs_run(o.jobs, run_range, &o);
     me = jobs_sum();
     clock_gettime(CLOCK_MONOTONIC, &b);
-    if (o.count == 1 && !o.file && !o.direct && !me->bad)
+    if (o.count == 1 && !o.file && !o.direct && !o.sweep && !me->bad)
         printf("sim: seed %" PRIu64 " ran to hash %016" PRIx64 "\n", o.from,
                last_hash);
     print_stats((double)(b.tv_sec - a.tv_sec) +

@@ -100,6 +100,7 @@ enum sim_kind {
     SIM_K_ODD,     /* requests that begin or end within a sector */
     SIM_K_DETACH,  /* a client ends in peace */
     SIM_K_LEAVE,   /* a replicator does */
+    SIM_K_ROW,     /* the hub dies around a commit */
     /* New ones at the end: the place tells the random stream. */
     SIM_KINDS
 };
@@ -330,6 +331,9 @@ void hubnode_conn_down(struct world *w, uint64_t conn);
 /* It is killed, and its rows are those of some time ago. */
 void hubnode_restore_old(struct world *w);
 void hubnode_keep_copy(struct world *w);
+/* It dies at its nth commit from now, before it is durable or right after. */
+void hubnode_die_at(struct world *w, uint64_t n, bool after);
+uint64_t hubnode_commits(const struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */
 bool hubnode_healthy(struct world *w);
