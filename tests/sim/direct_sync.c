@@ -197,6 +197,35 @@ static void filter_travels(struct world *w)
     d_done(w, o);
 }
 
+/* Its history is to be cut back, its disk hangs over that, and the chain goes
+ * on without it. */
+static void left_out_in_reset(struct world *w)
+{
+    d_write(w, 0, 0);
+    unsigned h = d_head(w), next = d_at(w, 1);
+    d_part(w, N(h), N(next));
+    for (unsigned i = 0; i < 4; i++)
+        d_start(w, 0, ENGINE_WRITE, i);
+    d_run(w, 20);
+    client_crash(&w->clients[0]);
+    uint64_t e = d_epoch(w);
+    d_kill(w, h);
+    d_join(w, N(h), N(next));
+    d_until_epoch(w, e);
+    struct gate *g = d_gate(w, N(d_tail(w)), N(h), KT_MSG_SYNC_START, 1);
+    d_up(w, h);
+    d_until_hit(w, g);
+    w->nodes[h].stuck_us = w->now;
+    d_open(w, g);
+    d_run(w, 50);
+    SIM_CHECK(w, d_chain(w, h)->appends, "nothing hangs");
+    d_attach(w, 1, true);
+    d_write(w, 1, 0);
+    d_run(w, 3000);
+    w->nodes[h].stuck_us = 0;
+    d_until(w, d_healthy, "full strength");
+}
+
 /* clang-format off */
 const struct direct direct_sync[] = {
     {"f26-resync-dies", "skip_partial,row_sum",
@@ -217,6 +246,9 @@ const struct direct direct_sync[] = {
     {"f27-target-behind", "copy_logged",
      "or the target",
      target_behind, {.disk_us = 100, .digests = true}, NULL},
+    {"left-out-in-reset", NULL,
+     "the chain goes on while a history is cut back",
+     left_out_in_reset, {.digests = true}, NULL},
     {"sync-filter-travels", NULL,
      "the duplicate filter comes along",
      filter_travels, {0}, NULL},
