@@ -354,6 +354,7 @@ struct hub_op {
     bool down_said;
     uint32_t why;
     uint32_t tries;
+    uint32_t turn; /* whom to do without when no blame is left */
     uint64_t epoch, txn;
     uint64_t since_ms;  /* this phase */
     uint64_t sealed_ms; /* first SEAL_OK of the last set; 0 = none yet */

@@ -318,9 +318,48 @@ static bool eq_done(const struct hub_chain *c)
     return true;
 }
 
+/* Of those who answered, whom the operation does without. */
+static uint32_t outs(const struct hub_chain *c)
+{
+    uint32_t bits = 0;
+
+    for (unsigned i = 0; i < c->row.cfg.n_members; i++)
+        bits |= (uint32_t)c->op.m[i].left_out << i;
+    return bits;
+}
+
+/* Nobody more can be blamed, for too few would be left: then it was another.
+ * Who can reach whom is not known: the donor may be cut off from the others,
+ * who do well without it. One after the other is done without, from the donor
+ * on, and the rest of the last set gets another chance. */
+static void blame_another(const struct hub *h, struct hub_chain *c)
+{
+    uint32_t was = outs(c), n = c->row.cfg.n_members;
+
+    if (c->op.turn == 0)
+        c->op.turn = (uint32_t)c->op.donor;
+    for (uint32_t k = 0; k < n; k++) {
+        uint32_t i = (c->op.turn + k) % n;
+        if (!hub_seal_usable(c, i))
+            continue;
+        for (uint32_t j = 0; j < n; j++)
+            c->op.m[j].left_out = c->op.m[j].left_out && !hub_op_in_last(c, j);
+        leave_out(h, c, i, false);
+        if (c->op.m[i].left_out) {
+            KT_REACH(blame_another);
+            c->op.turn = i + 1;
+            return;
+        }
+        for (uint32_t j = 0; j < n; j++)
+            c->op.m[j].left_out = was >> j & 1;
+    }
+}
+
 /* Time is up: the donor is to blame while it has not answered itself. */
 static void eq_late(struct hub *h, struct hub_chain *c)
 {
+    uint32_t was = outs(c);
+
     if (!c->op.m[c->op.donor].done) {
         leave_out(h, c, (unsigned)c->op.donor, false);
     } else {
@@ -329,6 +368,8 @@ static void eq_late(struct hub *h, struct hub_chain *c)
                 leave_out(h, c, i, false);
         }
     }
+    if (outs(c) == was && KT_RULE(blame_another))
+        blame_another(h, c);
     hub_op_again(h, c);
 }
 

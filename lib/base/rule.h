@@ -190,6 +190,8 @@
       "B15")                                                                   \
     X(token_shown, "a recovery counts the tokens that clients show",           \
       "B15")                                                                   \
+    X(blame_another, "an operation that fails again does without another",     \
+      "A5 B13")                                                                \
     X(hub_twice, "no two starts of the hub give out the same epoch",           \
       "I1 B15")                                                                \
     /* all: the code's own assertions between steps. Off with any other, for   \
@@ -232,6 +234,7 @@
     X(op_found, "a PREPARE of an earlier hub is carried on")                   \
     X(left_out, "a member is left out of an operation")                        \
     X(forgive, "those left out are asked once more")                           \
+    X(blame_another, "the donor, or another, is left out instead")             \
     X(synced, "a member comes into service after its resync")                  \
     X(sync_kept, "a resync goes on in the next epoch")                         \
     X(vgen, "a new vgen")                                                      \

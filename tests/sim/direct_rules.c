@@ -375,6 +375,23 @@ static void head_out_of_reach(struct world *w)
               "it should serve, not first");
 }
 
+/* The head has a record that the others lack, and cannot reach them: it would
+ * give them its history, and they do well without it. */
+static void donor_cut_off(struct world *w)
+{
+    d_write(w, 0, 0);
+    unsigned h = d_head(w);
+    for (unsigned i = 0; i < w->p.nodes; i++) {
+        if (i == h)
+            continue;
+        d_part(w, N(h), N(i));
+        d_reset(w, N(h), N(i));
+    }
+    d_write(w, 0, 0);
+    d_read(w, 0, 0);
+    SIM_CHECK(w, !d_serves(w, h), "the head that nobody reaches serves");
+}
+
 static void stuck_disk(struct world *w)
 {
     struct snode *m = &w->nodes[d_at(w, 1)];
@@ -486,6 +503,9 @@ const struct direct direct_rules[] = {
     {"cut-neighbours", "cut",
      "two neighbours that are parted",
      cut_neighbours, {0}, NULL},
+    {"donor-cut-off", "blame_another",
+     "the donor reaches no other member",
+     donor_cut_off, {0}, NULL},
     {"stuck-disk", "disk_stall,slow",
      "a disk that answers nothing",
      stuck_disk, {0}, NULL},
