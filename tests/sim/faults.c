@@ -28,7 +28,8 @@ static void restart(struct world *w, uint64_t index, uint64_t b, uint64_t c)
 {
     (void)b;
     (void)c;
-    node_start(&w->nodes[index]);
+    if (!(w->broken >> index & 1))
+        node_start(&w->nodes[index]);
 }
 
 static struct snode *any_node(struct world *w)
@@ -334,7 +335,8 @@ static void supervise(struct world *w, uint64_t a, uint64_t b, uint64_t c)
         struct store_info info = {0};
         if (n->store)
             store_info(n->store, &info);
-        if (info.err && (w->healed || rng_chance(&w->fault, 100)))
+        if (info.err && !(w->broken >> i & 1) &&
+            (w->healed || rng_chance(&w->fault, 100)))
             kill_node(w, n, 100 * SIM_MS);
     }
     for (unsigned i = 0; i < w->p.clients; i++)
@@ -366,6 +368,7 @@ void faults_heal(struct world *w)
         w->nodes[i].slow_until = 0;
         if (w->nodes[i].store)
             w->nodes[i].store->fail = 0; /* armed, and did not happen */
-        node_start(&w->nodes[i]);
+        if (!(w->broken >> i & 1))
+            node_start(&w->nodes[i]);
     }
 }

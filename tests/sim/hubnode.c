@@ -7,72 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hub/control/internal.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/hubnode.h"
 
 #define TICK_US (50u * SIM_MS)
-#define ACTS 1024u
-#define CONNS 64u
 #define TOKEN_STEP 4u /* so that tokens stay below SIM_TOKENS_MAX */
 #define STEPS_MAX 1000u
-
-struct row {
-    uint8_t kind;
-    bool del;
-    union {
-        struct hub_cluster cluster;
-        struct hub_node_row node;
-        struct hub_volume_row volume;
-        struct hub_chain_row chain;
-    } u;
-};
-
-struct txn {
-    struct txn *next;
-    uint64_t txn;
-    unsigned n;
-    struct row rows[HUB_ROWS_MAX];
-};
-
-/* A copy of what is durable. */
-#define COPIES 8u
-#define COPY_US (1500u * SIM_MS)
-struct copy {
-    struct hub_cluster cluster;
-    struct hub_node_row node_rows[8];
-    struct hub_volume_row volume_row;
-    struct hub_chain_row chain_rows[SIM_CHAINS_MAX];
-    unsigned n_node_rows, n_chain_rows;
-};
-
-struct shub {
-    struct hub h;
-    struct hub_node nodes[8];
-    struct hub_volume volumes[2];
-    struct hub_chain chains[8];
-    struct hub_conn conns[CONNS];
-    struct hub_tomb_row tombs[2];
-    /* durable */
-    struct hub_cluster cluster;
-    struct hub_node_row node_rows[8];
-    unsigned n_node_rows;
-    struct hub_volume_row volume_row;
-    bool have_volume;
-    struct hub_chain_row chain_rows[SIM_CHAINS_MAX];
-    unsigned n_chain_rows;
-    struct copy copies[COPIES];
-    unsigned n_copies;
-    uint64_t copy_us;
-    struct rng old; /* which copy, and when */
-    /* under way */
-    struct txn *first, **last;
-    bool storing, created;
-    uint64_t commits, die_at; /* of what came after the volume was made */
-    bool die_after;
-    uint64_t create_us;
-    struct hub_out out;
-    struct hub_action acts[ACTS];
-};
 
 void hubnode_init(struct world *w)
 {
@@ -541,87 +480,4 @@ void hubnode_conn_down(struct world *w, uint64_t conn)
 {
     struct hub_event ev = {.type = HUB_EV_CONN_DOWN, .conn = conn};
     step(w, &ev);
-}
-
-/* ---- what others look at ---- */
-
-unsigned hubnode_phase(struct world *w, unsigned chain)
-{
-    const struct hub_chain *c = hub_chain_of(&w->hub->h, chain + 1);
-    return c ? c->op.phase : 0;
-}
-
-bool hubnode_volume_ready(struct world *w)
-{
-    return w->hub->created;
-}
-
-uint64_t hubnode_token(struct world *w)
-{
-    return w->hub->volume_row.att.token;
-}
-
-const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain)
-{
-    return &w->hub->chain_rows[chain].cfg;
-}
-
-/* Of one that it has not heard of since it started, the hub thinks well. */
-static bool all_here(const struct shub *s)
-{
-    for (unsigned i = 0; i < s->n_node_rows; i++) {
-        if (s->h.nodes[i].state != HUB_NODE_UP || !s->h.nodes[i].conn)
-            return false;
-    }
-    return true;
-}
-
-bool hubnode_healthy(struct world *w)
-{
-    struct shub *s = w->hub;
-    if (hub_in_recovery(&s->h) || !all_here(s))
-        return false;
-    for (unsigned i = 0; i < s->n_chain_rows; i++) {
-        const struct hub_chain *c = hub_chain_of(&s->h, i + 1);
-        if (!c || c->op.phase != HUB_OP_NONE || c->act_pending ||
-            hub_chain_health(&s->h, c) != HUB_HEALTHY)
-            return false;
-    }
-    return w->procs[SIM_EP_HUB].alive;
-}
-
-void hubnode_describe(struct world *w)
-{
-    struct shub *s = w->hub;
-    for (unsigned i = 0; i < s->n_chain_rows; i++) {
-        const struct hub_chain *c = hub_chain_of(&s->h, i + 1);
-        if (!c)
-            continue;
-        const struct kt_cfg *f = &c->row.cfg;
-        fprintf(stderr,
-                "chain %u: epoch %" PRIu64 " prepare %" PRIu64 " token %" PRIu64
-                " vgen %" PRIu64 " phase %u why %x "
-                "why_op %x op_epoch %" PRIu64 " act_pending %x recovering %d "
-                "answered %" PRIx64 "\n",
-                i + 1, f->epoch, c->row.prepare, f->token, f->vgen, c->op.phase,
-                hub_chain_why(&s->h, c), c->op.why, c->op.epoch, c->act_pending,
-                c->recovering, c->regain.answered);
-        for (unsigned k = 0; k < f->n_members; k++) {
-            int at = node_of_store(w, &f->members[k].store);
-            const struct hub_node *n =
-                hub_node_of(&s->h, &f->members[k].node.id);
-            const struct chain *x = &w->nodes[at].chains[i].c;
-            fprintf(
-                stderr,
-                "  n%d %s inc %" PRIu64 " node state %u conn %" PRIu64
-                " inc %" PRIu64 " | core phase %u role %u epoch %" PRIu64
-                " promised %" PRIu64 " applied %" PRIu64 " received %" PRIu64
-                " acked %" PRIu64 " succ %u link %u src %u dst %u\n",
-                at + 1, kt_member_state_name(f->members[k].state),
-                f->members[k].incarnation, n ? n->state : 99, n ? n->conn : 0,
-                n ? n->row.incarnation : 0, x->phase, x->role, x->cfg.epoch,
-                x->promised, x->applied.seq, x->received.seq, x->acked, x->succ,
-                x->succ_link, x->src.state, x->dst.started);
-        }
-    }
 }

@@ -132,6 +132,7 @@ static const struct {
     [SIM_K_DETACH] = {"detach", "detaches", detach},
     [SIM_K_LEAVE] = {"leave", "planned stops of replicators", leave},
     [SIM_K_ROW] = {"row", "deaths of the hub around a commit", around_row},
+    [SIM_K_ENOUGH] = {"enough", "times when enough was well", NULL},
     [SIM_K_ODD] = {"odd", "odd requests", NULL},
 };
 
@@ -144,6 +145,10 @@ void kinds_draw(struct world *w, uint32_t of)
         if (rng_chance(&w->kinds[k], 500))
             p->kinds |= of & SIM_KIND_BIT(k);
     }
+    /* A token that was given back may be given out again by an old copy of
+     * the hub's database: known, and not mended yet. */
+    if (p->old_hub)
+        p->kinds &= ~SIM_KIND_BIT(SIM_K_DETACH);
     if (p->kinds & SIM_KIND_BIT(SIM_K_NODES))
         p->nodes = 5;
     /* Of a request in several parts one may be refused. */

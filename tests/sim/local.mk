@@ -17,12 +17,16 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/direct_rows.c \
 	%D%/direct_rules.c \
 	%D%/direct_sync.c \
+	%D%/enough.c \
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
+	%D%/hubnode.h \
+	%D%/hubview.c \
 	%D%/jobs.c \
 	%D%/jobs.h \
 	%D%/kinds.c \
+	%D%/kinds.h \
 	%D%/mutant.c \
 	%D%/net.c \
 	%D%/netbits.c \

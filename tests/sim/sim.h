@@ -10,12 +10,14 @@
  *   nodelink.c    the replicator's shell: links, the hub's connection
  *   nodeops.c     the replicator's shell: the store
  *   hubnode.c     the hub's shell and its durable rows
+ *   hubview.c     what others look at of it
  *   mutant.c      rules that only a shell can break
  *   rules.c       rules switched off, and what was reached
  *   clientnode.c  the engine's shell: attach, links
  *   workload.c    requests of clients, and what became of each
  *   faults.c      what breaks, and healing
  *   kinds.c       more of it, each kind by itself
+ *   enough.c      a part is healed that suffices
  *   direct.c      schedules written by hand instead (direct.h)
  *   ghost.c       every record there ever was, and what must stay of it
  *   verify.c      the checks when all is over
@@ -31,6 +33,7 @@
 #include "replicator/core/chain.h"
 #include "replicator/store/mem_disk.h"
 #include "replicator/store/store_mem.h"
+#include "tests/sim/kinds.h"
 
 #define SIM_NODES_MAX 5u
 #define SIM_CLIENTS_MAX 4u
@@ -87,25 +90,6 @@ enum sim_fault {
     SIM_F_EIO = 2048,
     SIM_F_ALL = 4095
 };
-
-/* Kinds of trouble that each have a random stream and a clock of their own
- * (kinds.c): a seed goes without one in half of the cases. */
-enum sim_kind {
-    SIM_K_NODES,   /* up to five replicators */
-    SIM_K_CLIENTS, /* one to four clients */
-    SIM_K_CLOG,    /* bytes pile up on a link, and come all at once */
-    SIM_K_LINK,    /* a link that is slow and narrow */
-    SIM_K_SPLIT,   /* two halves that do not hear, or not both, each other */
-    SIM_K_FLIP,    /* bits of a frame flip in flight */
-    SIM_K_ODD,     /* requests that begin or end within a sector */
-    SIM_K_DETACH,  /* a client ends in peace */
-    SIM_K_LEAVE,   /* a replicator does */
-    SIM_K_ROW,     /* the hub dies around a commit */
-    /* New ones at the end: the place tells the random stream. */
-    SIM_KINDS
-};
-#define SIM_KIND_BIT(k) (1u << (k))
-#define SIM_KINDS_ALL (SIM_KIND_BIT(SIM_KINDS) - 1)
 
 struct sim_params {
     uint32_t kinds;                            /* bits of enum sim_kind */
@@ -484,7 +468,9 @@ struct world {
     uint64_t newest_token;            /* granted */
     bool closing;                     /* no new operations */
     bool healed;
-    bool directed; /* no faults and operations but those asked for */
+    bool hold;       /* no new operations for now */
+    uint32_t broken; /* replicators that stay so until all is healed */
+    bool directed;   /* no faults and operations but those asked for */
     struct gate *gates;
     uint64_t volume_bytes, segment_bytes;
     struct kt_id volume, cluster, history;
@@ -576,15 +562,6 @@ unsigned faults_any_ep(const struct world *w, struct rng *r);
 bool faults_has_ep(const struct world *w, unsigned ep);
 /* Its replay begins: sometimes it dies in the middle. */
 void faults_replay(struct sclient *c);
-
-/* ---- kinds.c ---- */
-/* Which kinds this seed has: some of these. */
-void kinds_draw(struct world *w, uint32_t of);
-void kinds_start(struct world *w);
-void kinds_heal(struct world *w);
-void kinds_print(const struct sim_stats *s);
-/* The bits of a list with commas, or of `all`; 0: one is unknown. */
-uint32_t kinds_parse(const char *list);
 
 /* ---- verify.c ---- */
 void verify_quiet(struct world *w);

@@ -225,7 +225,8 @@ static void issue(struct world *w, uint64_t index, uint64_t life, uint64_t x)
         c->fenced || c->leaving_us)
         return;
     world_at(w, 1 + rng_exp(&w->work, w->p.think_us), issue, index, life, 0);
-    if (!world_runs(w, c->ep) || !c->engine || c->in_flight >= w->p.depth)
+    if (!world_runs(w, c->ep) || !c->engine || c->in_flight >= w->p.depth ||
+        w->hold)
         return;
     struct wop *o = op_new(c);
     pick_kind(w, o);

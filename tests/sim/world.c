@@ -3,7 +3,8 @@
  *
  *   1. hub and replicators start; the volume is made; a client attaches.
  *   2. Clients read and write while things break (faults.c).
- *   3. Everything is healed; a little more is read and written.
+ *   3. So much is healed as is needed (enough.c), in some runs; then
+ *      everything; a little more is read and written.
  *   4. No new operations: what is pending must end, and every chain must get
  *      back to its full strength, within 60 s.
  *   5. All is quiet: copies are compared, the history is judged. */
@@ -399,5 +400,6 @@ void world_run(struct world *w)
     world_until(w, w->now + w->p.run_ms * SIM_MS);
     while (w->step < w->p.min_steps)
         world_until(w, w->now + MORE_US);
+    enough_run(w);
     world_end(w);
 }
