@@ -222,6 +222,19 @@ static uint32_t why_serving(const struct hub *h, const struct hub_chain *c,
     return why;
 }
 
+bool hub_sync_cut(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    int i = kt_cfg_syncing(cfg);
+    unsigned n = kt_cfg_serving(cfg);
+
+    if (i < 0 || n == 0 || !KT_RULE(sync_cut))
+        return false;
+    const struct hub_node *a = hub_member_node(h, &cfg->members[n - 1]);
+    const struct hub_node *b = hub_member_node(h, &cfg->members[i]);
+    return hub_node_live(a) && hub_node_live(b) && hub_nodes_cut(h, a, b);
+}
+
 static uint32_t why_syncing(const struct hub *h, const struct hub_chain *c)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
@@ -231,7 +244,7 @@ static uint32_t why_syncing(const struct hub *h, const struct hub_chain *c)
         const struct kt_member *m = &cfg->members[i];
         const struct hub_node *n = hub_member_node(h, m);
         if (!n || n->state == HUB_NODE_DEAD || n->store_err || n->leaving ||
-            c->sync_failed)
+            c->sync_failed || hub_sync_cut(h, c))
             return HUB_WHY_SYNC_FAILED;
         if (hub_node_live(n) && n->row.incarnation != m->incarnation)
             return HUB_WHY_SYNC_FAILED;

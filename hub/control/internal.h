@@ -134,6 +134,8 @@ int hub_chain_slow(const struct hub *h, const struct hub_chain *c);
 int hub_chain_cut(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
                          unsigned member);
+/* The source of the resync cannot reach its target. */
+bool hub_sync_cut(const struct hub *h, const struct hub_chain *c);
 /* The resync to that member failed: not again for a while. */
 void hub_sync_backoff(const struct hub *h, struct hub_chain *c,
                       unsigned member);

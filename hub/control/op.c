@@ -64,7 +64,8 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
     if (why & HUB_WHY_PREPARE && c->row.cfg.last_epoch)
         KT_REACH(op_found);
     set_epoch(c);
-    if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0 && c->sync_failed)
+    if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0 &&
+        (c->sync_failed || hub_sync_cut(h, c)))
         hub_sync_backoff(h, c, (unsigned)syncing);
     else if ((why & HUB_WHY_SYNC_FAILED) && syncing >= 0)
         c->known[syncing].not_before_ms = h->now_ms + HUB_SYNC_BACKOFF_MS;

@@ -190,6 +190,8 @@
       "B15")                                                                   \
     X(token_shown, "a recovery counts the tokens that clients show",           \
       "B15")                                                                   \
+    X(sync_cut, "a target that its source cannot reach is given up",           \
+      "B13")                                                                   \
     X(blame_another, "an operation that fails again does without another",     \
       "A5 B13")                                                                \
     X(hub_twice, "no two starts of the hub give out the same epoch",           \

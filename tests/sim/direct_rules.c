@@ -392,6 +392,28 @@ static void donor_cut_off(struct world *w)
     SIM_CHECK(w, !d_serves(w, h), "the head that nobody reaches serves");
 }
 
+/* One is left; the next cannot be reached from it, another can. */
+static void target_cut_off(struct world *w)
+{
+    d_write(w, 0, 0);
+    unsigned a = d_head(w), b = d_at(w, 1), c = d_at(w, 2);
+    uint64_t e = d_epoch(w);
+    d_kill(w, c);
+    d_until_epoch(w, e);
+    d_write(w, 0, 0);
+    d_kill(w, b);
+    d_until_epoch(w, e + 1);
+    node_lose(&w->nodes[b]);
+    d_part(w, N(a), N(b));
+    e = d_epoch(w);
+    d_up(w, b);
+    d_until_epoch(w, e);
+    struct wop *o = d_start(w, 0, ENGINE_WRITE, 0);
+    d_up(w, c);
+    d_done(w, o);
+    SIM_CHECK(w, d_serves(w, c), "the one within reach does not serve");
+}
+
 static void stuck_disk(struct world *w)
 {
     struct snode *m = &w->nodes[d_at(w, 1)];
@@ -506,6 +528,9 @@ const struct direct direct_rules[] = {
     {"donor-cut-off", "blame_another",
      "the donor reaches no other member",
      donor_cut_off, {0}, NULL},
+    {"target-cut-off", "sync_cut",
+     "the source of a resync does not reach its target",
+     target_cut_off, {0}, NULL},
     {"stuck-disk", "disk_stall,slow",
      "a disk that answers nothing",
      stuck_disk, {0}, NULL},
