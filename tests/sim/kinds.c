@@ -149,6 +149,9 @@ void kinds_draw(struct world *w, uint32_t of)
      * the hub's database: known, and not mended yet. */
     if (p->old_hub)
         p->kinds &= ~SIM_KIND_BIT(SIM_K_DETACH);
+    /* A recovery waits for every member (B15). */
+    if (p->old_hub)
+        p->kinds &= ~SIM_KIND_BIT(SIM_K_ENOUGH);
     if (p->kinds & SIM_KIND_BIT(SIM_K_NODES))
         p->nodes = 5;
     /* Of a request in several parts one may be refused. */
