@@ -426,7 +426,9 @@ static void hub_turn(struct sclient *c)
             send_hub(c, KT_MSG_RENEW);
         }
     }
-    if (c->state == CL_RUN && w->now - c->hub_heard_us > DEAF_US) {
+    /* An attach may take its time. */
+    uint64_t deaf = c->state == CL_RUN ? DEAF_US : 2 * DEAF_US;
+    if (c->state != CL_CONNECT && w->now - c->hub_heard_us > deaf) {
         uint64_t conn = c->hub_conn;
         net_close(w, conn, c->ep);
         client_conn_down(c, conn);
