@@ -44,7 +44,7 @@ static void cut_off(struct world *w, unsigned ep, bool hub_too)
 {
     for (unsigned e = hub_too ? 0 : 1; e < SIM_EPS; e++) {
         if (e != ep && (hub_too || e < SIM_EP_CLIENT(0)))
-            w->blocked[e][ep] = w->blocked[ep][e] = UINT64_MAX;
+            faults_sever(w, &w->kinds[SIM_K_ENOUGH], ep, e);
     }
 }
 

@@ -130,6 +130,12 @@ static void break_later(struct world *w, uint64_t a, uint64_t b, uint64_t c)
     }
 }
 
+void faults_sever(struct world *w, struct rng *r, unsigned a, unsigned b)
+{
+    w->blocked[a][b] = w->blocked[b][a] = UINT64_MAX;
+    world_at(w, rng_range(r, 500, 6000) * SIM_MS, break_later, a, b, 0);
+}
+
 void faults_cut(struct world *w, struct rng *r, unsigned a, unsigned b,
                 uint64_t us)
 {

@@ -554,6 +554,8 @@ void faults_heal(struct world *w);
 /* a hears b no more for so long; sometimes connections break of it. */
 void faults_cut(struct world *w, struct rng *r, unsigned a, unsigned b,
                 uint64_t us);
+/* Neither hears the other until all is healed, and TCP gives up some time. */
+void faults_sever(struct world *w, struct rng *r, unsigned a, unsigned b);
 uint64_t faults_span(struct rng *r);
 /* This replicator stops as it had asked for, and comes back some time. */
 void faults_left(struct snode *n);
