@@ -145,10 +145,6 @@ void kinds_draw(struct world *w, uint32_t of)
         if (rng_chance(&w->kinds[k], 500))
             p->kinds |= of & SIM_KIND_BIT(k);
     }
-    /* A token that was given back may be given out again by an old copy of
-     * the hub's database: known, and not mended yet. */
-    if (p->old_hub)
-        p->kinds &= ~SIM_KIND_BIT(SIM_K_DETACH);
     /* A recovery waits for every member (B15). */
     if (p->old_hub)
         p->kinds &= ~SIM_KIND_BIT(SIM_K_ENOUGH);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# The schedules written by hand; then each rule of lib/base/rule.h is switched
+# The schedules written by hand; the hub dead around each commit; then each rule of lib/base/rule.h is switched
 # off once, and somebody must notice.
 set -eu
 sim=${top_builddir:?}/tests/sim/sim
@@ -8,6 +8,8 @@ sim=${top_builddir:?}/tests/sim/sim
 test "${KT_SANITIZERS:-no}" = no || seeds=1
 echo "== schedules"
 "$sim" --direct all --seeds 1 "${seeds:-5}"
+echo "== the hub dies around each of its commits"
+"$sim" --sweep --seeds 1 "${seeds:-5}"
 if test "${KT_SANITIZERS:-no}" != no; then
     echo "rules are switched off in the build without sanitizers"
     exit 0
