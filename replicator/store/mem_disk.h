@@ -27,7 +27,7 @@ struct mem_sector {
 struct mem_extent {
     struct extent_meta meta;
     struct extent_meta tail; /* after everything submitted (open store) */
-    uint8_t rot[KT_PRESENCE_BYTES];
+    uint8_t rot[KT_PRESENCE_BYTES]; /* sectors damaged: mem_damage.c */
     struct mem_sector s[KT_EXTENT_SECTORS];
 };
 
