@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct direct *const tables[] = {direct_rows, direct_old,
-                                              direct_rules, direct_sync};
+static const struct direct *const tables[] = {
+    direct_rows, direct_old, direct_rules, direct_sync, direct_disk};
 
 static const struct direct *entry(unsigned i)
 {

@@ -12,6 +12,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/clientnode.c \
 	%D%/direct.c \
 	%D%/direct.h \
+	%D%/direct_disk.c \
 	%D%/direct_old.c \
 	%D%/direct_rows.c \
 	%D%/direct_rules.c \
