@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "replicator/store/mem_priv.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/disk.h"
 
 #define SUPERVISE_US (300u * SIM_MS)
 
@@ -317,6 +317,7 @@ void faults_start(struct world *w)
 {
     world_at(w, 500 * SIM_MS, next_fault, 0, 0, 0);
     world_at(w, SUPERVISE_US, supervise, 0, 0, 0);
+    disk_start(w);
 }
 
 void faults_heal(struct world *w)
@@ -333,4 +334,5 @@ void faults_heal(struct world *w)
             w->nodes[i].store->fail = 0; /* armed, and did not happen */
         node_start(&w->nodes[i]);
     }
+    disk_heal(w);
 }

@@ -7,6 +7,7 @@ tests_unit_test_checker_SOURCES = tests/unit/test_checker.c \
 
 check_PROGRAMS += %D%/sim %D%/sim-mutants
 %C%_sim_SOURCES = \
+	%D%/atlas.c \
 	%D%/checker.c \
 	%D%/checker.h \
 	%D%/clientnode.c \
@@ -17,6 +18,8 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/direct_rows.c \
 	%D%/direct_rules.c \
 	%D%/direct_sync.c \
+	%D%/disk.c \
+	%D%/disk.h \
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \

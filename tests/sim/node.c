@@ -115,7 +115,7 @@ void node_start(struct snode *n)
     SIM_CHECK(w, err == 0, "the store does not open: %s", why);
     p->alive = p->machine = true;
     p->life++;
-    p->paused_until = 0;
+    p->paused_until = n->stuck_us = 0;
     memset(n->links, 0, sizeof(n->links));
     n->hub_conn = n->hub_next_us = 0;
     n->hub_backoff_ms = 50;

@@ -6,7 +6,9 @@
  *   sim --seed N [--trace] [--steps N]    one run
  *   sim --seeds FROM COUNT                many; stops at the first failure
  *   sim --file FILE                       the seeds listed in it, a line each:
- *                                         long N, or just N
+ *                                         [long] [plain] N
+ *   --plain                               disks only lose what was not synced,
+ *                                         and fail: a seed from before disk.c
  *   --long                                longer runs, fewer of them in an hour
  *   --jobs N                              in N processes
  *   --campaign                            fails, too, when the runs were too
@@ -29,8 +31,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/sim/disk.h"
 #include "tests/sim/jobs.h"
-#include "tests/sim/sim.h"
 
 struct options {
     uint64_t from, count, steps, seconds;
@@ -101,6 +103,7 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
     if (!o->quiet) {
         trace_print_last(w);
         print_params(w);
+        disk_describe(w);
     }
     fprintf(stderr, "FAILED seed %" PRIu64 " step %" PRIu64 " at %.3f ms: %s\n",
             seed, w->step, (double)w->now / 1000, w->reason);
@@ -128,6 +131,10 @@ static void print_stats(double seconds)
            s->kills, s->powers, s->powers_all, s->pauses, s->resets,
            s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
            s->steals);
+    printf("sim: disks: ");
+    disk_print(s);
+    printf("; %" PRIu64 " answers damaged, %" PRIu64 " sectors to the end\n",
+           s->bad_sums, s->mended);
     printf("sim: %" PRIu64 " hand-overs, %" PRIu64 " refused\n", s->hand_overs,
            s->hand_overs_refused);
     printf("sim: %" PRIu64 " epochs, %" PRIu64 " vgens, %" PRIu64
@@ -167,8 +174,11 @@ static void run_file(struct options *o)
     }
     while (fgets(line, sizeof(line), f)) {
         const char *at = line;
-        o->brief = strncmp(line, "long ", 5) != 0;
+        o->brief = strncmp(at, "long ", 5) != 0;
         at += o->brief ? 0 : 5;
+        bool plain = strncmp(at, "plain ", 6) == 0;
+        at += plain ? 6 : 0;
+        disk_plain(plain);
         if (sscanf(at, "%" SCNu64, &seed) == 1)
             me->bad += !run_one(o, seed);
     }
@@ -227,7 +237,7 @@ static void usage(void)
                     "       --direct NAME|all|list [--seeds FROM COUNT]\n"
                     "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
                     "[--quiet] [--seconds N] | --rules\n"
-                    "       [--long] [--jobs N] [--campaign]\n");
+                    "       [--long] [--plain] [--jobs N] [--campaign]\n");
     exit(2);
 }
 
@@ -271,6 +281,8 @@ static void parse(int argc, char **argv, struct options *o)
             o->trace = true;
         } else if (!strcmp(a, "--long")) {
             o->brief = false;
+        } else if (!strcmp(a, "--plain")) {
+            disk_plain(true);
         } else if (!strcmp(a, "--jobs")) {
             o->jobs = (unsigned)number(argc, argv, ++i);
         } else if (!strcmp(a, "--campaign")) {

@@ -14,6 +14,8 @@
  *   clientnode.c  the engine's shell: attach, links
  *   workload.c    requests of clients, and what became of each
  *   faults.c      what breaks, and healing
+ *   disk.c        what disks do (disk.h)
+ *   atlas.c       what they must not
  *   direct.c      schedules written by hand instead (direct.h)
  *   ghost.c       every record there ever was, and what must stay of it
  *   verify.c      the checks when all is over
@@ -57,6 +59,13 @@ uint64_t rng_below(struct rng *r, uint64_t n);
 uint64_t rng_range(struct rng *r, uint64_t lo, uint64_t hi); /* inclusive */
 bool rng_chance(struct rng *r, unsigned per_mille);
 uint64_t rng_exp(struct rng *r, uint64_t mean);
+
+/* A kind of disk fault: its stream, and how often; 0: never. */
+#define SIM_DISK_KINDS 8u
+struct disk_kind {
+    struct rng r;
+    uint64_t mean_us;
+};
 
 /* ---- events ---- */
 typedef void sim_fn(struct world *w, uint64_t a, uint64_t b, uint64_t c);
@@ -110,6 +119,7 @@ struct sim_stats {
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
+    uint64_t rots, misdirects, glitches, stucks, held, mended, bad_sums;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -386,6 +396,7 @@ struct world {
     bool trace, quiet;
     jmp_buf *fail;
     struct rng net, disk, work, fault;
+    struct disk_kind disk_kinds[SIM_DISK_KINDS];
     struct sim_params p;
     struct sim_stats *st;
     struct sim_event *heap;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/disk.h"
 
 #define LIVENESS_US (60u * 1000 * SIM_MS)
 #define AFTER_MS 3000u /* of work after healing */
@@ -289,6 +289,8 @@ struct world *world_make(uint64_t seed, bool brief,
         shorten(w);
     if (fixed)
         w->p = *fixed;
+    else
+        disk_draw(w);
     w->segment_bytes = (uint64_t)w->p.extents * KT_EXTENT_BYTES;
     w->volume_bytes = w->segment_bytes * w->p.chains;
     ghost_init(w);
