@@ -164,6 +164,8 @@
       "I15 novgen")                                                            \
     X(cont_acked, "who lacks what others saw acknowledged has none",           \
       "I15")                                                                   \
+    X(base_kept, "who lacks what the last epoch began with gives nothing",     \
+      "F36 B3")                                                                \
     X(donor_cont, "members with continuity give before others",                \
       "B16")                                                                   \
     X(donor_long, "the longest history is given",                              \

@@ -52,6 +52,11 @@ void mem_op_forget(struct store_op *op)
     op->tag[1] = 0;
 }
 
+uint64_t mem_completed(const struct store *s)
+{
+    return s->completed_lsn;
+}
+
 /* The store is faulty: everything pending fails. */
 static void fault(struct store *s)
 {

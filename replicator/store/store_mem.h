@@ -40,6 +40,11 @@ bool store_mem_is_damaged(const struct store_mem_disk *d, uint64_t chain,
 /* What is still damaged gets its bytes back. How many sectors that were. */
 unsigned store_mem_mend(struct store_mem_disk *d);
 
+/* The whole directory, copied while the store is open or not: another disk with
+ * the same identities, as after a kill at this moment. NULL when memory is out.
+ */
+struct store_mem_disk *store_mem_disk_copy(const struct store_mem_disk *d);
+
 /* With auto_complete, store_poll completes everything, in order. Off at
  * first. */
 void store_mem_set_auto(struct store *s, bool auto_complete);

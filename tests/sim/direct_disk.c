@@ -72,6 +72,38 @@ static void misdirected(struct world *w)
     d_read(w, 0, 5);
 }
 
+/* The directory of one goes back to what it was some starts ago. It is started
+ * until its number is beyond what the hub saw, and then it is the only one. */
+static void older_alone(struct world *w)
+{
+    unsigned a = d_at(w, 0);
+    d_write(w, 0, 0);
+    d_flush(w, 0);
+    struct store_mem_disk *old = store_mem_disk_copy(w->nodes[a].disk);
+    for (unsigned i = 0; i < 2; i++) {
+        d_kill(w, a);
+        d_up(w, a);
+        d_write(w, 0, i);
+        d_until(w, d_healthy, "full strength");
+    }
+    d_write(w, 0, 0);
+    d_flush(w, 0);
+    for (unsigned i = 0; i < 3; i++)
+        d_kill(w, i);
+    node_swap(&w->nodes[a], old);
+    for (unsigned i = 0; i < 3; i++) {
+        d_up(w, a);
+        d_kill(w, a);
+    }
+    d_up(w, a);
+    struct wop *r = d_start(w, 0, ENGINE_READ, 0);
+    d_run(w, 45000);
+    SIM_CHECK(w, d_pending(r), "an older state of a disk serves");
+    for (unsigned i = 0; i < 3; i++)
+        d_up(w, i);
+    d_done(w, r);
+}
+
 /* clang-format off */
 const struct direct direct_disk[] = {
     {"f20-bad-reads", NULL,
@@ -86,5 +118,8 @@ const struct direct direct_disk[] = {
     {"f21-rot-of-the-last", "bad_hope",
      "a read waits for the copies that are whole",
      rot_of_the_last, {0}, NULL},
+    {"f36-older-alone", "base_kept",
+     "an older state of a disk serves not even alone",
+     older_alone, {0}, NULL},
     {0}};
 /* clang-format on */

@@ -569,6 +569,11 @@ void hubnode_describe(struct world *w)
                 c->recovering, c->regain.answered);
         for (unsigned k = 0; k < f->n_members; k++) {
             int at = node_of_store(w, &f->members[k].store);
+            if (at < 0) {
+                fprintf(stderr, "  lost: %s\n",
+                        kt_member_state_name(f->members[k].state));
+                continue;
+            }
             const struct hub_node *n =
                 hub_node_of(&s->h, &f->members[k].node.id);
             const struct chain *x = &w->nodes[at].chains[i].c;

@@ -18,6 +18,8 @@ struct slink *node_link(struct snode *n, int to, uint8_t cls)
 
 void node_want_link(struct snode *n, int to, uint8_t cls)
 {
+    if (to < 0) /* to none; or its store is lost, another answers there */
+        return;
     struct slink *l = node_link(n, to, cls);
     if (!l->wanted) {
         l->wanted = true;

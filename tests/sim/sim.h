@@ -248,6 +248,8 @@ void node_init(struct world *w, unsigned index);
 void node_start(struct snode *n);
 void node_crash(struct snode *n, bool power);
 void node_lose(struct snode *n); /* all that was not synced */
+/* It does not run: its directory is d from now on, or empty (NULL). */
+void node_swap(struct snode *n, struct store_mem_disk *d);
 void node_release(struct snode *n);
 void node_conn_up(struct snode *n, struct sconn *c);
 void node_msg(struct snode *n, struct sconn *c, const struct smsg *m);

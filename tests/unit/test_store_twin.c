@@ -262,6 +262,31 @@ static void a_misdirected_write_spoils_two_places_until_mended(void **state)
     rig_free(&g);
 }
 
+static void a_copy_is_the_disk_of_that_moment(void **state)
+{
+    struct rig g;
+    struct model m, then;
+    uint64_t durable;
+    (void)state;
+    rig_init(&g, 8);
+    rig_open(&g);
+    make_chain(&g, &m, 1);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    assert_int_equal(do_sync(&g, 1, &durable), 0);
+    assert_int_equal(do_write(&g, &m, 1, 7), 0);
+    then = m;
+    struct store_mem_disk *copy = store_mem_disk_copy(g.disk);
+    assert_non_null(copy);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    check_chain(&g, &m);
+    rig_close(&g);
+    store_mem_disk_free(g.disk);
+    g.disk = copy;
+    rig_open(&g);
+    check_chain(&g, &then);
+    rig_free(&g);
+}
+
 static void a_bad_read_is_one_read_and_the_store_goes_on(void **state)
 {
     struct rig g;
@@ -315,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_rotten_sector_is_not_handed_out),
         cmocka_unit_test(what_is_newer_than_the_damage_is_handed_out),
         cmocka_unit_test(a_misdirected_write_spoils_two_places_until_mended),
+        cmocka_unit_test(a_copy_is_the_disk_of_that_moment),
         cmocka_unit_test(a_bad_read_is_one_read_and_the_store_goes_on),
         cmocka_unit_test(the_log_forgets_what_it_need_not_retain),
     };
