@@ -23,6 +23,8 @@ static bool is_older(const struct hub_chain *c, unsigned member)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
 
+    if (c->known[member].older)
+        return true;
     return cfg->last_epoch && KT_RULE(base_kept) &&
            c->op.m[member].applied.seq < cfg->base_seq;
 }

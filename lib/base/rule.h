@@ -166,6 +166,8 @@
       "I15")                                                                   \
     X(base_kept, "who lacks what the last epoch began with gives nothing",     \
       "F36 B3")                                                                \
+    X(promise_kept, "who forgot its promise is seen when it registers",        \
+      "F36 I3")                                                                \
     X(donor_cont, "members with continuity give before others",                \
       "B16")                                                                   \
     X(donor_long, "the longest history is given",                              \

@@ -104,11 +104,47 @@ static void older_alone(struct world *w)
     d_done(w, r);
 }
 
+/* The directory of one is that of a start ago: when it is started on that, it
+ * has the number that the hub knows, and the chain has not missed it yet. */
+static void older_same(struct world *w)
+{
+    unsigned a = d_at(w, 1);
+    d_write(w, 0, 0);
+    struct store_mem_disk *old = store_mem_disk_copy(w->nodes[a].disk);
+    d_kill(w, a);
+    d_up(w, a);
+    d_until(w, d_healthy, "full strength");
+    d_write(w, 0, 0);
+    d_kill(w, a);
+    node_swap(&w->nodes[a], old);
+    d_up(w, a);
+    w->lost = a + 1;
+    d_write(w, 0, 0);
+    d_read(w, 0, 0);
+}
+
+/* The store of one is lost, and another answers at its address at once. */
+static void wiped(struct world *w)
+{
+    unsigned a = d_at(w, 1);
+    d_write(w, 0, 0);
+    d_flush(w, 0);
+    w->lost = a + 1;
+    d_kill(w, a);
+    node_swap(&w->nodes[a], NULL);
+    d_up(w, a);
+    d_write(w, 0, 0);
+    d_read(w, 0, 0);
+}
+
 /* clang-format off */
 const struct direct direct_disk[] = {
     {"f20-bad-reads", NULL,
      "a read that fails once on every member is no error",
      bad_reads, {0}, NULL},
+    {"f20-wiped", NULL,
+     "who answers at its address is not the one that is lost",
+     wiped, {0}, NULL},
     {"f21-misdirected", "sum_checked",
      "a write that landed elsewhere is never handed out",
      misdirected, {0}, NULL},
@@ -118,8 +154,11 @@ const struct direct direct_disk[] = {
     {"f21-rot-of-the-last", "bad_hope",
      "a read waits for the copies that are whole",
      rot_of_the_last, {0}, NULL},
-    {"f36-older-alone", "base_kept",
+    {"f36-older-alone", "base_kept,promise_kept",
      "an older state of a disk serves not even alone",
      older_alone, {0}, NULL},
+    {"f36-older-same", "promise_kept",
+     "nor when it has the number of its former self",
+     older_same, {0}, NULL},
     {0}};
 /* clang-format on */

@@ -23,6 +23,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
+	%D%/hubsee.c \
 	%D%/jobs.c \
 	%D%/jobs.h \
 	%D%/mutant.c \

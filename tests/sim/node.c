@@ -52,14 +52,17 @@ static void blank(struct snode *n, uint64_t seed)
 
 void node_swap(struct snode *n, struct store_mem_disk *d)
 {
+    struct world *w = n->w;
     assert(!n->store);
-    trace(n->w, n->ep, d ? "older" : "wiped", d ? d->incarnation : 0,
+    trace(w, n->ep, d ? "older" : "wiped", d ? d->incarnation : 0,
           n->disk->incarnation, 0);
     uint64_t seed = mem_random(n->disk);
     store_mem_disk_free(n->disk);
     n->disk = d;
     if (d)
         return;
+    w->lost_node = n->node.id;
+    w->lost_store = n->uuid;
     blank(n, seed);
     n->hub_term = 0; /* what it knew of the hub was there, too (B15) */
     memset(&n->hub_mark, 0, sizeof(n->hub_mark));
@@ -219,6 +222,7 @@ void node_release(struct snode *n)
     ops_free_all(n);
     forget(n);
     store_mem_disk_free(n->disk);
+    store_mem_disk_free(n->copy);
 }
 
 /* ---- stepping ---- */

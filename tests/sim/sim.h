@@ -9,6 +9,7 @@
  *   nodelink.c    the replicator's shell: links, the hub's connection
  *   nodeops.c     the replicator's shell: the store
  *   hubnode.c     the hub's shell and its durable rows
+ *   hubsee.c      is it at rest
  *   mutant.c      rules that only a shell can break
  *   rules.c       rules switched off, and what was reached
  *   clientnode.c  the engine's shell: attach, links
@@ -120,6 +121,7 @@ struct sim_stats {
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
     uint64_t rots, misdirects, glitches, stucks, held, mended, bad_sums;
+    uint64_t wipes, olds;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -239,6 +241,9 @@ struct snode {
     struct kt_id hub_mark;
     bool hub_up, registered, disk_due;
     uint64_t slow_until;
+    struct store_mem_disk *copy; /* of its directory; NULL: none */
+    uint64_t copy_term;          /* what lay there of the hub */
+    struct kt_id copy_mark;
     uint64_t stuck_us; /* since when its disk answers nothing; 0: it does */
     struct spush *pushes;
     struct sop *ops;
@@ -285,9 +290,14 @@ void hubnode_conn_down(struct world *w, uint64_t conn);
 /* It is killed, and its rows are those of some time ago. */
 void hubnode_restore_old(struct world *w);
 void hubnode_keep_copy(struct world *w);
+struct hub *hubnode_hub(struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */
 bool hubnode_healthy(struct world *w);
+/* It runs, recovers nothing, and no chain is in the middle of anything. */
+bool hubnode_idle(struct world *w);
+/* It would not let this one register, for it is older than it was. */
+bool hubnode_refuses(struct world *w, const struct snode *n);
 const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain);
 uint64_t hubnode_token(struct world *w); /* of the volume, durable */
 void hubnode_describe(struct world *w);
@@ -427,6 +437,10 @@ struct world {
     bool healed;
     bool directed; /* no faults and operations but those asked for */
     struct gate *gates;
+    /* The one node whose directory was lost or exchanged (atlas.c): its place
+     * + 1; and its identity, if that is gone for good. */
+    unsigned lost;
+    struct kt_id lost_node, lost_store;
     uint64_t volume_bytes, segment_bytes;
     struct kt_id volume, cluster, history;
     struct chain_out chain_out;
