@@ -129,6 +129,61 @@ static void stick(struct world *w, struct rng *r, struct snode *n)
     world_at(w, ms * SIM_MS, unstick, n->index, w->now, 0);
 }
 
+static void back(struct world *w, uint64_t index, uint64_t b, uint64_t c)
+{
+    (void)b;
+    (void)c;
+    node_start(&w->nodes[index]);
+}
+
+/* d: what its directory is from now on; NULL: empty. */
+static void exchange(struct snode *n, struct store_mem_disk *d, uint64_t ms)
+{
+    struct world *w = n->w;
+    w->lost = n->index + 1;
+    node_crash(n, false);
+    node_swap(n, d);
+    world_at(w, ms * SIM_MS, back, n->index, 0, 0);
+}
+
+static void wipe(struct world *w, struct rng *r, struct snode *n)
+{
+    uint64_t ms = rng_range(r, 50, 5000);
+    if (!atlas_may_wipe(w, n)) {
+        w->st->held++;
+        return;
+    }
+    w->st->wipes++;
+    exchange(n, NULL, ms);
+}
+
+static void copy(struct snode *n)
+{
+    store_mem_disk_free(n->copy);
+    n->copy = store_mem_disk_copy(n->disk);
+    assert(n->copy);
+    n->copy_term = n->hub_term;
+    n->copy_mark = n->hub_mark;
+    trace(n->w, n->ep, "copy", n->copy->incarnation, 0, 0);
+}
+
+/* Copied now; put back some time. */
+static void put_back(struct world *w, struct rng *r, struct snode *n)
+{
+    uint64_t ms = rng_range(r, 50, 3000);
+    if (!n->copy || rng_chance(r, 250)) {
+        copy(n);
+    } else if (!atlas_may_put_back(w, n, n->copy)) {
+        w->st->held++;
+    } else {
+        w->st->olds++;
+        exchange(n, n->copy, ms);
+        n->copy = NULL;
+        n->hub_term = n->copy_term;
+        n->hub_mark = n->copy_mark;
+    }
+}
+
 static const struct {
     const char *name;
     void (*strike)(struct world *, struct rng *, struct snode *);
@@ -137,6 +192,8 @@ static const struct {
     [DISK_MISDIRECT] = {"misdirect", misdirect},
     [DISK_GLITCH] = {"bad read", glitch},
     [DISK_STUCK] = {"stuck", stick},
+    [DISK_WIPE] = {"wiped", wipe},
+    [DISK_OLD] = {"put back", put_back},
 };
 
 static void next_disk(struct world *w, uint64_t kind, uint64_t b, uint64_t c)
@@ -159,11 +216,24 @@ void disk_start(struct world *w)
     }
 }
 
+/* The hub refuses it for its older state, and says what to do: start with an
+ * empty directory. */
+static void replace(struct snode *n)
+{
+    struct world *w = n->w;
+    if (w->lost != n->index + 1 || !hubnode_refuses(w, n))
+        return;
+    node_crash(n, false);
+    node_swap(n, NULL);
+    node_start(n);
+}
+
 void disk_heal(struct world *w)
 {
     for (unsigned i = 0; i < w->p.nodes; i++) {
         struct snode *n = &w->nodes[i];
         unstuck(n);
+        replace(n);
         w->st->mended += store_mem_mend(n->disk);
     }
 }
@@ -188,6 +258,8 @@ void disk_print(const struct sim_stats *s)
 {
     printf("%" PRIu64 " sectors rotten, %" PRIu64
            " writes misdirected, %" PRIu64 " bad reads, %" PRIu64
-           " stuck disks, %" PRIu64 " held back by the atlas",
-           s->rots, s->misdirects, s->glitches, s->stucks, s->held);
+           " stuck disks, %" PRIu64 " wiped, %" PRIu64
+           " put back to an older state, %" PRIu64 " held back by the atlas",
+           s->rots, s->misdirects, s->glitches, s->stucks, s->wipes, s->olds,
+           s->held);
 }

@@ -11,6 +11,8 @@ enum disk_fault {
     DISK_MISDIRECT, /* a write of a sector went to another's place */
     DISK_GLITCH,    /* a read fails, or is wrong, even when repeated */
     DISK_STUCK,     /* nothing completes for seconds */
+    DISK_WIPE,      /* the directory is empty: another store, another node */
+    DISK_OLD,       /* the directory is an older copy of itself */
     DISK_KINDS
 };
 
@@ -37,4 +39,10 @@ bool atlas_holds(const struct snode *n, unsigned chain, uint32_t extent,
  * and of a member that the hub counts on. */
 bool atlas_may_rot(struct world *w, const struct snode *n, unsigned chain,
                    uint32_t extent, uint32_t sector);
+/* The whole directory may go: the others carry on without it, and have all. */
+bool atlas_may_wipe(struct world *w, const struct snode *n);
+/* Or be put back to this copy: the others can tell, too. */
+bool atlas_may_put_back(struct world *w, const struct snode *n,
+                        const struct store_mem_disk *copy);
+
 #endif
