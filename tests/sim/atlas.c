@@ -100,10 +100,16 @@ static bool kept(struct world *w, unsigned chain, const struct snode *n)
 /* One node in a run, for chains of three: nobody is put in the place of one
  * that is lost, and below min_write nothing would end. An old copy of the hub's
  * database may name a set of which the lost one is all there is. */
+bool atlas_may_ever_wipe(const struct world *w, const struct snode *n)
+{
+    return w->p.replicas >= 3 && !w->p.old_hub &&
+           kt_id_is_zero(&w->lost_node) &&
+           (!w->lost || w->lost == n->index + 1);
+}
+
 bool atlas_may_wipe(struct world *w, const struct snode *n)
 {
-    if (w->p.replicas < 3 || w->p.old_hub || !hubnode_idle(w) ||
-        !kt_id_is_zero(&w->lost_node) || (w->lost && w->lost != n->index + 1))
+    if (!atlas_may_ever_wipe(w, n) || !hubnode_idle(w))
         return false;
     for (unsigned i = 0; i < w->p.chains; i++) {
         if (kt_cfg_find(hubnode_cfg(w, i), &n->uuid) >= 0 && !kept(w, i, n))

@@ -149,12 +149,12 @@ static void exchange(struct snode *n, struct store_mem_disk *d, uint64_t ms)
 static void wipe(struct world *w, struct rng *r, struct snode *n)
 {
     uint64_t ms = rng_range(r, 50, 5000);
-    if (!atlas_may_wipe(w, n)) {
-        w->st->held++;
-        return;
+    if (atlas_may_wipe(w, n)) {
+        w->st->wipes++;
+        exchange(n, NULL, ms);
+    } else {
+        w->st->held += atlas_may_ever_wipe(w, n);
     }
-    w->st->wipes++;
-    exchange(n, NULL, ms);
 }
 
 static void copy(struct snode *n)
@@ -174,7 +174,7 @@ static void put_back(struct world *w, struct rng *r, struct snode *n)
     if (!n->copy || rng_chance(r, 250)) {
         copy(n);
     } else if (!atlas_may_put_back(w, n, n->copy)) {
-        w->st->held++;
+        w->st->held += atlas_may_ever_wipe(w, n);
     } else {
         w->st->olds++;
         exchange(n, n->copy, ms);

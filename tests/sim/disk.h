@@ -39,6 +39,8 @@ bool atlas_holds(const struct snode *n, unsigned chain, uint32_t extent,
  * and of a member that the hub counts on. */
 bool atlas_may_rot(struct world *w, const struct snode *n, unsigned chain,
                    uint32_t extent, uint32_t sector);
+/* In this run, a directory of this node may still go. */
+bool atlas_may_ever_wipe(const struct world *w, const struct snode *n);
 /* The whole directory may go: the others carry on without it, and have all. */
 bool atlas_may_wipe(struct world *w, const struct snode *n);
 /* Or be put back to this copy: the others can tell, too. */
