@@ -23,7 +23,9 @@ void disk_plain(bool on)
     plain = on;
 }
 
-/* Off in half of the seeds; in a quarter, all of them are. */
+/* Off in half of the seeds; in a quarter, all of them are. A few seeds are
+ * without law: rot and stray writes strike where they like, every copy of a
+ * sector if need be. Then a read may fail, and must still tell no lie. */
 void disk_draw(struct world *w)
 {
     struct rng r = {w->seed ^ 0xd15cfau};
@@ -36,6 +38,9 @@ void disk_draw(struct world *w)
         k->r.s = rng_next(&r);
         k->mean_us = on && !none ? ms * SIM_MS : 0;
     }
+    bool damages = w->disk_kinds[DISK_ROT].mean_us ||
+                   w->disk_kinds[DISK_MISDIRECT].mean_us;
+    w->lawless = rng_chance(&r, 80) && damages;
 }
 
 /* A place in use of some chain. */
@@ -55,7 +60,7 @@ static bool may(struct world *w, struct snode *n, const struct place *p)
 {
     if (!atlas_holds(n, p->chain, p->at[0], p->at[1]))
         return false;
-    bool ok = atlas_may_rot(w, n, p->chain, p->at[0], p->at[1]);
+    bool ok = w->lawless || atlas_may_rot(w, n, p->chain, p->at[0], p->at[1]);
     w->st->held += !ok;
     return ok;
 }
@@ -209,6 +214,7 @@ static void next_disk(struct world *w, uint64_t kind, uint64_t b, uint64_t c)
 
 void disk_start(struct world *w)
 {
+    w->st->lawless += w->lawless;
     for (unsigned i = 0; i < DISK_KINDS; i++) {
         struct disk_kind *k = &w->disk_kinds[i];
         if (k->mean_us)
@@ -247,6 +253,8 @@ bool disk_damages(const struct world *w)
 
 void disk_describe(const struct world *w)
 {
+    if (w->lawless)
+        fprintf(stderr, "disks: without law\n");
     for (unsigned i = 0; i < DISK_KINDS; i++) {
         if (w->disk_kinds[i].mean_us)
             fprintf(stderr, "disks: %s every %" PRIu64 " ms\n", kinds[i].name,

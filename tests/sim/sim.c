@@ -133,8 +133,10 @@ static void print_stats(double seconds)
            s->steals);
     printf("sim: disks: ");
     disk_print(s);
-    printf("; %" PRIu64 " answers damaged, %" PRIu64 " sectors to the end\n",
-           s->bad_sums, s->mended);
+    printf("; %" PRIu64 " answers damaged, %" PRIu64
+           " sectors to the end; without law: %" PRIu64 " seeds, %" PRIu64
+           " reads failed\n",
+           s->bad_sums, s->mended, s->lawless, s->failed_reads);
     printf("sim: %" PRIu64 " hand-overs, %" PRIu64 " refused\n", s->hand_overs,
            s->hand_overs_refused);
     printf("sim: %" PRIu64 " epochs, %" PRIu64 " vgens, %" PRIu64

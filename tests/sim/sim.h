@@ -121,7 +121,7 @@ struct sim_stats {
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
     uint64_t rots, misdirects, glitches, stucks, held, mended, bad_sums;
-    uint64_t wipes, olds;
+    uint64_t wipes, olds, lawless, failed_reads;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -437,6 +437,7 @@ struct world {
     bool healed;
     bool directed; /* no faults and operations but those asked for */
     struct gate *gates;
+    bool lawless; /* nobody keeps the last good copy: errors, but no lies */
     /* The one node whose directory was lost or exchanged (atlas.c): its place
      * + 1; and its identity, if that is gone for good. */
     unsigned lost;
