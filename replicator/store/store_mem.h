@@ -61,14 +61,15 @@ void store_mem_complete_all(struct store *s);
 /* True when store_poll has callbacks to run. */
 bool store_mem_due(const struct store *s);
 
-/* What a crash leaves is a prefix of whole records, of all chains together in the
- * order of the log. A disk is less orderly: of what was not synced any 512 bytes
- * may be there or not, in any order. But nobody above the store can see that.
- * Its replay ends the log at the first record that is not whole and in its place
- * (sum, lsn, uuid), whatever lies behind; and slots get only what is durable in
- * the log, which is applied once more. So each of those states opens as one of
- * the prefixes that are drawn here, with at least what was synced. That the store
- * on disk keeps this word is shown by its own tests of crash states. */
+/* What a crash leaves is a prefix of whole records, of all chains together in
+ * the order of the log. A disk is less orderly: of what was not synced any 512
+ * bytes may be there or not, in any order. But nobody above the store can see
+ * that. Its replay ends the log at the first record that is not whole and in
+ * its place (sum, lsn, uuid), whatever lies behind; and slots get only what is
+ * durable in the log, which is applied once more. So each of those states opens
+ * as one of the prefixes that are drawn here, with at least what was synced.
+ * That the store on disk keeps this word is shown by its own tests of crash
+ * states. */
 enum store_mem_crash {
     STORE_MEM_KILL,  /* SIGKILL: every completed append survives, and any
                         prefix of the others */
