@@ -132,8 +132,9 @@ static struct counts count(const struct hub *h, const struct hub_chain *c)
             k.leaving++;
         } else {
             k.good++;
-            k.restarted +=
-                KT_RULE(restart_seals) && n->row.incarnation != m->incarnation;
+            k.restarted += (KT_RULE(restart_seals) &&
+                            n->row.incarnation != m->incarnation) ||
+                           c->known[i].older;
         }
     }
     return k;
@@ -246,7 +247,8 @@ static uint32_t why_syncing(const struct hub *h, const struct hub_chain *c)
         if (!n || n->state == HUB_NODE_DEAD || n->store_err || n->leaving ||
             c->sync_failed || hub_sync_cut(h, c))
             return HUB_WHY_SYNC_FAILED;
-        if (hub_node_live(n) && n->row.incarnation != m->incarnation)
+        if (hub_node_live(n) &&
+            (n->row.incarnation != m->incarnation || c->known[i].older))
             return HUB_WHY_SYNC_FAILED;
         return c->synced ? HUB_WHY_SYNCED : 0;
     }
@@ -341,6 +343,19 @@ void hub_chains_tick(struct hub *h)
     }
 }
 
+/* F36: whoever takes part in an epoch made its promise durable before. One that
+ * comes with less shows an older state of its disk; also when it was started so
+ * often that it has the number of its former self. */
+static bool forgot(const struct hub_chain *c, unsigned member)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    uint8_t state = cfg->members[member].state;
+
+    return KT_RULE(promise_kept) && cfg->last_epoch &&
+           (state == KT_M_SERVING || state == KT_M_SYNCING) &&
+           c->known[member].shown < cfg->epoch;
+}
+
 void hub_chain_registered(struct hub *h, struct hub_chain *c,
                           const struct hub_node *n)
 {
@@ -350,11 +365,13 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
     if (i < 0 || hub_chain_frozen(h, c))
         return;
     try_again(h, c, (unsigned)i);
+    c->known[i].older = c->known[i].older || forgot(c, (unsigned)i);
     struct hub_sealed *s = &c->op.m[i];
     const struct kt_member *m = &c->row.cfg.members[i];
     switch (c->op.phase) {
     case HUB_OP_NONE:
         if ((m->incarnation == n->row.incarnation || !KT_RULE(restart_seals)) &&
+            !c->known[i].older &&
             (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
             c->act_pending |= (uint8_t)(1u << i);
             c->act_ms = 0;

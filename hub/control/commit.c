@@ -288,6 +288,7 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
             c->act_pending |= (uint8_t)(1u << i);
         if (cfg->members[i].state == KT_M_SERVING)
             c->known[i].failures = 0;
+        c->known[i].older = false;
         hub_tell_member(h, c, i);
     }
     hub_push_chain(h, c);

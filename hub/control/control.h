@@ -372,6 +372,8 @@ struct hub_known {
     struct kt_id store;
     struct kt_rid applied;
     bool holds;             /* it has data of the chain */
+    bool older;             /* it forgot a promise: its disk was put back */
+    uint64_t shown;         /* what it had promised when it registered */
     uint64_t not_before_ms; /* no sync before */
     uint32_t failures;      /* resyncs, one after the other */
     uint64_t free;          /* bytes its store had at the last of them */

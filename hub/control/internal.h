@@ -112,6 +112,7 @@ void hub_node_probed(struct hub *h, uint32_t node, int err);
 void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m);
 void hub_nodes_tick(struct hub *h);
 void hub_node_up(struct hub *h, struct hub_node *n);
+void hub_node_reverted(struct hub *h, struct hub_node *n);
 
 /* from has said for a while that to owes it acknowledgements (F23). */
 bool hub_node_slow(const struct hub *h, const struct hub_node *from,

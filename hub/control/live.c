@@ -142,6 +142,14 @@ void hub_nodes_tick(struct hub *h)
     }
 }
 
+/* What registers under its name is an older state of it: as we knew it, it is
+ * gone, though a process of it answers every probe. */
+void hub_node_reverted(struct hub *h, struct hub_node *n)
+{
+    if (!n->conn)
+        dead(h, n, true);
+}
+
 void hub_node_conn_down(struct hub *h, uint64_t conn)
 {
     for (uint32_t i = 0; i < h->nodes_max; i++) {

@@ -80,7 +80,7 @@ static bool store_elsewhere(const struct hub *h, const struct kt_id *store,
 
 /* Why a known node may not register like this; false when it may. */
 static bool known_refused(struct hub *h, const struct hub_event *ev,
-                          const struct hub_node *n)
+                          struct hub_node *n)
 {
     const struct kt_msg *m = ev->msg;
     const char *who = m->u.reg.node.name;
@@ -96,6 +96,7 @@ static bool known_refused(struct hub *h, const struct hub_event *ev,
     if (m->u.reg.incarnation < n->row.incarnation ||
         (m->u.reg.incarnation == n->row.incarnation &&
          !kt_id_eq(&m->u.reg.node.boot, &n->row.node.boot))) {
+        hub_node_reverted(h, n);
         t = refuse(h, ev, who);
         hub_text_add(&t, "shows an older state of its store (start ");
         hub_text_num(&t, m->u.reg.incarnation);
@@ -158,6 +159,12 @@ static struct hub_node *first_page(struct hub *h, const struct hub_event *ev)
     n->store_err = m->u.reg.store_err;
     n->disk_stall_ms = 0;
     n->insecure_links = m->u.reg.insecure_links != 0;
+    for (uint32_t i = 0; i < h->chains_used; i++) {
+        struct hub_chain *c = &h->chains[i];
+        int at = c->used ? kt_cfg_find(&c->row.cfg, &n->reg_row.store) : -1;
+        if (at >= 0)
+            c->known[at].shown = 0;
+    }
     hub_recover_shown(h, n, m);
     return n;
 }
@@ -183,6 +190,7 @@ static void note_report(struct hub *h, const struct hub_event *ev,
     c->heard = kt_max_u64(c->heard, kt_max_u64(r->promised, r->cfg_epoch));
     int i = kt_cfg_find(&c->row.cfg, &n->reg_row.store);
     if (i >= 0) {
+        c->known[i].shown = r->promised;
         c->known[i].applied = r->applied;
         c->known[i].holds = r->cfg_epoch > 0 || r->applied.seq > 0;
     }

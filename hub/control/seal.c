@@ -16,11 +16,25 @@ bool hub_op_in_last(const struct hub_chain *c, unsigned member)
     return false;
 }
 
+/* F36: whoever serves made durable what its epoch began with (B3). One that has
+ * less shows an older state of its disk, whatever it says of its starts: it has
+ * nothing to give, and is waited for no more. */
+static bool is_older(const struct hub_chain *c, unsigned member)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+
+    if (c->known[member].older)
+        return true;
+    return cfg->last_epoch && KT_RULE(base_kept) &&
+           c->op.m[member].applied.seq < cfg->base_seq;
+}
+
 bool hub_seal_usable(const struct hub_chain *c, unsigned member)
 {
     const struct hub_sealed *s = &c->op.m[member];
 
-    return s->ok && !s->foreign && !s->left_out && hub_op_in_last(c, member);
+    return s->ok && !s->foreign && !s->left_out && hub_op_in_last(c, member) &&
+           !is_older(c, member);
 }
 
 static uint64_t last_incarnation(const struct kt_cfg *cfg,
@@ -81,7 +95,7 @@ struct hub_tally hub_seal_tally(const struct hub *h, struct hub_chain *c)
         if (!hub_op_in_last(c, i))
             continue;
         /* One that answered and is left out is not waited for. */
-        t.n_last += !(s->ok && s->left_out);
+        t.n_last += !(s->ok && (s->left_out || is_older(c, i)));
         s->cont = s->ok && !s->foreign && continuous(c, i);
         if (hub_seal_usable(c, i)) {
             t.ok++;

@@ -168,6 +168,14 @@ void pump_tick(struct daemon *d)
 
 /* ---- connections ---- */
 
+/* At the address of a node that is gone another may answer: one whose store was
+ * made anew in an empty directory. */
+static bool is_asked(const struct daemon *d, const struct slot *s,
+                     const struct kt_msg *peer)
+{
+    return kt_id_eq(&peer->u.hello.id, &d->hub.nodes[s->node].row.node.id);
+}
+
 static int on_up(void *arg, struct kt_conn *c, const struct kt_msg *peer)
 {
     struct daemon *d = arg;
@@ -177,7 +185,7 @@ static int on_up(void *arg, struct kt_conn *c, const struct kt_msg *peer)
         return KT_E_REFUSED;
     if (s) { /* our probe */
         if (s->id && s->kc == c)
-            probe_end(d, s, 0);
+            probe_end(d, s, is_asked(d, s, peer) ? 0 : -ENOENT);
         kt_conn_close(c);
         return 0;
     }

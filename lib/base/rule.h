@@ -145,6 +145,8 @@
       "bug-13 I16")                                                            \
     X(hand_over, "a successor serves nothing when unflushed writes are gone",  \
       "B10")                                                                   \
+    X(bad_hope, "no error of a read while a whole copy may come back",         \
+      "A4")                                                                    \
     X(settle_late, "a new vgen is settled when the replay is complete",        \
       "B10")                                                                   \
     /* hub/control */                                                          \
@@ -162,6 +164,10 @@
       "I15 novgen")                                                            \
     X(cont_acked, "who lacks what others saw acknowledged has none",           \
       "I15")                                                                   \
+    X(base_kept, "who lacks what the last epoch began with gives nothing",     \
+      "F36 B3")                                                                \
+    X(promise_kept, "who forgot its promise is seen when it registers",        \
+      "F36 I3")                                                                \
     X(donor_cont, "members with continuity give before others",                \
       "B16")                                                                   \
     X(donor_long, "the longest history is given",                              \
@@ -226,6 +232,7 @@
     X(copy_free, "a copy of an extent that only the target has")               \
     X(touched, "a copied sector that a record wrote meanwhile")                \
     X(trim_touched, "or trimmed")                                              \
+    X(read_single, "a read sector by sector: no member has them all whole")    \
     X(replay_again, "another loss of power during a replay")                   \
     X(replay_zero, "a ZERO or TRIM sent again")                                \
     X(ack_old_epoch, "an ack of an older epoch than the client's")             \

@@ -102,12 +102,13 @@ static void fill(struct engine_part *p, uint64_t a, uint64_t b,
 static bool fitting(const struct engine_part *p, const struct kt_msg *m)
 {
     const struct kt_buf *b = m->buf;
-    if (m->u.data.extent != p->extent || m->u.data.off != p->off ||
-        m->u.data.len != p->len)
+    uint32_t len = eng_read_len(p);
+    if (m->u.data.extent != p->extent || m->u.data.off != p->off + p->at ||
+        m->u.data.len != len)
         return false;
     if (!b || (b->n_sums == 0 && b->data_len == 0))
         return true; /* nothing there: zeros */
-    if (b->n_sums != p->len / KT_SECTOR_BYTES)
+    if (b->n_sums != len / KT_SECTOR_BYTES)
         return false;
     uint32_t n = 0;
     for (uint32_t i = 0; i < b->n_sums; i++)
@@ -117,7 +118,7 @@ static bool fitting(const struct engine_part *p, const struct kt_msg *m)
 
 static void copy_out(struct engine_part *p, const struct kt_buf *b)
 {
-    uint32_t n = p->len / KT_SECTOR_BYTES;
+    uint32_t n = eng_read_len(p) / KT_SECTOR_BYTES;
     const uint8_t *src = b ? b->data : NULL;
     bool none = !b || b->n_sums == 0;
     for (uint32_t i = 0, j; i < n; i = j) {
@@ -127,7 +128,7 @@ static void copy_out(struct engine_part *p, const struct kt_buf *b)
         if (none)
             j = n;
         uint64_t bytes = (uint64_t)(j - i) * KT_SECTOR_BYTES;
-        uint64_t at = p->pos + (uint64_t)i * KT_SECTOR_BYTES;
+        uint64_t at = p->pos + p->at + (uint64_t)i * KT_SECTOR_BYTES;
         fill(p, at, at + bytes, there ? src : NULL);
         if (there)
             src += bytes;
@@ -173,7 +174,13 @@ static void on_data(struct engine *e, const struct kt_msg *m, int err)
     }
     assert(!p->chain->replaying || !KT_RULE(replay_quiet)); /* B11 */
     copy_out(p, m->buf);
-    eng_part_settle(e, p, 0, 0);
+    if (p->at + eng_read_len(p) == p->len) {
+        eng_part_settle(e, p, 0, 0);
+        return;
+    }
+    p->at += KT_SECTOR_BYTES;
+    p->tried = p->bad = p->damaged = p->bad_rounds = 0;
+    eng_requeue_read(e, p);
 }
 
 static void on_stat_ok(struct engine *e, const struct kt_msg *m, int err)

@@ -188,7 +188,7 @@ static void install(struct engine *e, struct engine_chain *c,
     settle(e, c);
     for (struct engine_link *l = c->reads.next; l != &c->reads; l = l->next) {
         struct engine_part *p = eng_part_all(l);
-        p->tried = p->bad = p->damaged = 0;
+        p->tried = p->bad = p->damaged = p->bad_rounds = 0;
         if (p->state != PART_QUEUED)
             eng_requeue_read(e, p);
     }

@@ -25,6 +25,7 @@
 #define ENG_CUT_MS 1000u   /* down so long: goes round it (B13) */
 #define ENG_STALL_MS 2000u /* then the shell is told */
 #define ENG_CFG_GET_MS 1000u
+#define ENG_BAD_ROUNDS 5u /* everybody says BADSUM so often: believed */
 #define ENG_BACKOFF_MIN_MS 10u
 #define ENG_BACKOFF_MAX_MS 200u
 #define ENG_NO_SLOT UINT32_MAX
@@ -83,6 +84,7 @@ struct engine_part {
     uint64_t pos; /* bytes within the volume */
     uint64_t since_ms, sent_ms, due_ms;
     uint32_t extent, off, len; /* within the chain */
+    uint32_t at;               /* single: where in it; else 0 */
     uint32_t slot;             /* sent there */
     uint32_t tries, waits;
     uint16_t idx;
@@ -91,12 +93,20 @@ struct engine_part {
     uint8_t state;
     uint8_t tried, bad; /* members, by bit */
     uint8_t damaged;    /* answers broken on their way */
+    uint8_t bad_rounds; /* all members were bad */
+    bool single;        /* READ: a sector at a time, no member has them all */
     bool reserved;      /* holds room for its copy */
     bool counted;       /* in its chain's n_writes or n_reads */
     uint8_t *page;      /* an edge: data goes there, or comes from there */
     struct kt_buf buf;  /* WRITE: the payload */
     uint64_t sums[KT_RECORD_SECTORS_MAX];
 };
+
+/* What a READ asks for next. */
+static inline uint32_t eng_read_len(const struct engine_part *p)
+{
+    return p->single ? KT_SECTOR_BYTES : p->len;
+}
 
 /* A copy of an acknowledged write that is not yet known durable (I16). */
 struct engine_kept {

@@ -214,12 +214,30 @@ static enum sent send_write(struct engine *e, struct engine_part *p,
     return SENT_OK;
 }
 
+/* All that serve say that their copy is damaged. Not in the same sector,
+ * perhaps; a disk may be wrong for a moment; and while a replica is missing it
+ * may be the one that is whole: as long as there is hope, no error (A4). */
+static bool beyond_hope(struct engine_part *p)
+{
+    const struct kt_cfg *cfg = &p->chain->cfg;
+    if (!KT_RULE(bad_hope))
+        return true;
+    p->bad = 0;
+    if (p->op == ENGINE_READ && !p->single && p->len > KT_SECTOR_BYTES) {
+        KT_REACH(read_single);
+        p->single = true;
+        return false;
+    }
+    return kt_cfg_serving(cfg) >= cfg->want_r &&
+           ++p->bad_rounds >= ENG_BAD_ROUNDS;
+}
+
 /* No member to ask: all are damaged, or all were tried, or none is up. */
 static enum sent no_member(struct engine *e, struct engine_part *p)
 {
     struct engine_chain *c = p->chain;
     uint8_t all = (uint8_t)((1u << c->n_serving) - 1);
-    if (c->n_serving && (p->bad & all) == all) {
+    if (c->n_serving && (p->bad & all) == all && beyond_hope(p)) {
         eng_part_settle(e, p, -EIO, 0);
         return SENT_OK;
     }
@@ -251,8 +269,8 @@ static enum sent send_read(struct engine *e, struct engine_part *p,
         a->msg.u.stat.min_seq = c->max_acked; /* I20 */
     } else {
         a->msg.u.read.extent = p->extent;
-        a->msg.u.read.off = p->off;
-        a->msg.u.read.len = p->len;
+        a->msg.u.read.off = p->off + p->at;
+        a->msg.u.read.len = eng_read_len(p);
         a->msg.u.read.min_seq = c->max_acked; /* I20 */
     }
     p->slot = c->slot[i];

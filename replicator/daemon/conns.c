@@ -319,7 +319,7 @@ static int conns_up(void *arg, struct kt_conn *kc, const struct kt_msg *peer)
         links_up(cn->owner);
         break;
     case CONN_PROBE:
-        probe_up(cn);
+        probe_up(cn, peer);
         break;
     default:
         break;

@@ -2,7 +2,8 @@
 /* PROBE: the hub asks whether we can reach a node.
  *
  * 1. A connection of its own, so that a full link cannot fake silence.
- * 2. Handshake and a PING: a stopped process still accepts TCP (A5).
+ * 2. Handshake and a PING: a stopped process still accepts TCP (A5). Another
+ *    node that answers at its address (its store was made anew): -ENOENT.
  * 3. PROBE_OK with 0, the error, or -ETIMEDOUT after one second. A unix path
  *    that leads nowhere (another mount namespace) proves nothing: then TCP. */
 #include "replicator/daemon/repl.h"
@@ -78,10 +79,13 @@ void probe_start(struct repl *n, const struct kt_msg *m)
     repl_fine(n);
 }
 
-void probe_up(struct conn *cn)
+void probe_up(struct conn *cn, const struct kt_msg *peer)
 {
     struct kt_msg ping = {.type = KT_MSG_PING};
-    if (cn->owner)
+    struct probe *p = cn->owner;
+    if (p && !kt_id_eq(&peer->u.hello.id, &p->node.id))
+        probe_end(p, -ENOENT);
+    else if (p)
         conns_send(cn, &ping);
 }
 

@@ -331,7 +331,7 @@ void hub_known_saved(struct repl *n, int err);
 
 /* ---- probe.c ---- */
 void probe_start(struct repl *n, const struct kt_msg *m);
-void probe_up(struct conn *cn);
+void probe_up(struct conn *cn, const struct kt_msg *peer);
 void probe_pong(struct conn *cn);
 void probe_down(struct conn *cn, int err);
 bool probe_fine(struct repl *n);

@@ -35,6 +35,7 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/threads.c
 %C%_libktstoremem_la_SOURCES = \
 	%D%/fold.c \
+	%D%/mem_damage.c \
 	%D%/mem_disk.c \
 	%D%/mem_ops.c \
 	%D%/store_mem.c

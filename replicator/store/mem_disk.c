@@ -245,6 +245,32 @@ void store_mem_disk_free(struct store_mem_disk *d)
     free(d);
 }
 
+struct store_mem_disk *store_mem_disk_copy(const struct store_mem_disk *d)
+{
+    struct store_mem_disk *n = malloc(sizeof(*n));
+    if (!n)
+        return NULL;
+    *n = *d;
+    n->open = NULL;
+    n->log = NULL;
+    n->log_last = &n->log;
+    n->clean = d->clean && !d->open;
+    n->rng ^= d->last_lsn;
+    if (!mem_chains_copy(d->chains, &n->chains)) {
+        free(n);
+        return NULL;
+    }
+    uint64_t upto = d->open ? mem_completed(d->open) : d->last_lsn;
+    for (struct mem_rec *m = d->log; m && m->lsn <= upto; m = m->next) {
+        struct store_chain *c =
+            mem_chain_get(&n->chains, m->rec.chain, m->n_extents);
+        assert(c);
+        mem_chain_fold(c, m, n->retain);
+    }
+    n->base_lsn = n->last_lsn = kt_max_u64(d->base_lsn, upto);
+    return n;
+}
+
 void store_mem_set_disk(struct store_mem_disk *d)
 {
     next_disk = d;

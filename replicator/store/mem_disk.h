@@ -27,7 +27,7 @@ struct mem_sector {
 struct mem_extent {
     struct extent_meta meta;
     struct extent_meta tail; /* after everything submitted (open store) */
-    uint8_t rot[KT_PRESENCE_BYTES];
+    uint8_t rot[KT_PRESENCE_BYTES]; /* sectors damaged: mem_damage.c */
     struct mem_sector s[KT_EXTENT_SECTORS];
 };
 
@@ -86,6 +86,8 @@ void mem_chain_fold(struct store_chain *c, struct mem_rec *m, uint32_t retain);
 /* The retained record with this seq, or NULL. */
 struct mem_rec *mem_chain_hist(const struct store_chain *c, uint64_t seq);
 
+/* What of its log has completed. */
+uint64_t mem_completed(const struct store *s);
 /* Everything in the log up to lsn becomes durable. */
 void mem_disk_harden(struct store_mem_disk *d, uint64_t lsn);
 /* The log ends at lsn: later records never were. */

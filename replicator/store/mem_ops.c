@@ -52,6 +52,11 @@ void mem_op_forget(struct store_op *op)
     op->tag[1] = 0;
 }
 
+uint64_t mem_completed(const struct store *s)
+{
+    return s->completed_lsn;
+}
+
 /* The store is faulty: everything pending fails. */
 static void fault(struct store *s)
 {
@@ -233,15 +238,13 @@ static int read_complete(struct store_read *r)
     for (uint32_t i = first; e && i < first + n; i++) {
         if (!e->s[i].sum)
             continue;
-        bool rot = e->rot[i / 8] >> (i % 8) & 1;
-        if (rot && KT_RULE(sum_checked)) {
-            kt_buf_unref(b);
-            return KT_E_CORRUPT;
-        }
         b->sums[i - first] = e->s[i].sum;
         memcpy(b->data + b->data_len, e->s[i].data, KT_SECTOR_BYTES);
-        b->data[b->data_len] ^= rot;
         b->data_len += KT_SECTOR_BYTES;
+    }
+    if (!kt_buf_check(b) && KT_RULE(sum_checked)) {
+        kt_buf_unref(b);
+        return KT_E_CORRUPT;
     }
     r->ret_buf = b;
     r->ret_seq = r->chain->applied.seq;
@@ -333,8 +336,10 @@ static unsigned fault_of(const struct store_op *op)
     case STORE_SAVE:
     case STORE_DROP:
         return STORE_MEM_FAIL_SAVE;
+    case STORE_READ:
+        return STORE_MEM_BAD_READ;
     default:
-        return 0;
+        return STORE_MEM_BAD_META;
     }
 }
 
@@ -381,11 +386,12 @@ static int op_effects(struct store *s, struct store_op *op)
 void mem_complete(struct store *s, struct store_op *op)
 {
     unsigned f = fault_of(op);
-    if (s->fail & f) {
-        s->fail &= ~f;
+    bool fails = s->fail & f;
+    s->fail &= ~f;
+    if (fails && !(f & (STORE_MEM_BAD_READ | STORE_MEM_BAD_META))) {
         fault(s);
         return;
     }
     store_queue_take(&s->pending, op);
-    op_ready(s, op, op_effects(s, op));
+    op_ready(s, op, fails ? KT_E_CORRUPT : op_effects(s, op));
 }

@@ -186,24 +186,6 @@ void store_mem_fail_next(struct store *s, enum store_mem_fault what)
     s->fail |= (unsigned)what;
 }
 
-bool store_mem_rot(struct store_mem_disk *d, uint64_t chain, uint32_t extent,
-                   uint32_t sector)
-{
-    struct store_chain *lists[2] = {d->open ? d->open->chains : NULL,
-                                    d->chains};
-    bool hit = false;
-    for (unsigned i = 0; i < 2; i++) {
-        struct store_chain *c = mem_chain_find(lists[i], chain);
-        struct mem_extent *e =
-            c && extent < c->n_extents ? c->ext[extent] : NULL;
-        if (!e || !e->s[sector].sum)
-            continue;
-        e->rot[sector / 8] |= (uint8_t)(1u << (sector % 8));
-        hit = true;
-    }
-    return hit;
-}
-
 /* ---- crashes ---- */
 
 /* Where the log ends after the crash, from least to all of it. */

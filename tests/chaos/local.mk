@@ -23,6 +23,7 @@ chaos_tests += \
 	%D%/test-f13-client-cut.sh \
 	%D%/test-f13-head-cut.sh \
 	%D%/test-f17-resets.sh \
+	%D%/test-f20-wiped-store.sh \
 	%D%/test-f25-clock.sh \
 	%D%/test-f30-removed-while-away.sh \
 	%D%/test-f32-copied-store.sh \

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/disk.h"
 
 #define TICK_US (ENGINE_TICK_MS * SIM_MS)
 #define RENEW_US (3000u * SIM_MS)
@@ -101,7 +101,10 @@ void client_note(struct sclient *c)
     c->w->st->resends += i.resends;
     c->w->st->behind += i.behind;
     SIM_CHECK(c->w, i.behind == 0, "a member said BEHIND (I20)");
-    SIM_CHECK(c->w, i.bad_sums <= c->bad_frames || c->w->directed,
+    c->w->st->bad_sums += i.bad_sums;
+    SIM_CHECK(c->w,
+              i.bad_sums <= c->bad_frames || c->w->directed ||
+                  disk_damages(c->w),
               "an answer was damaged");
 }
 

@@ -373,6 +373,7 @@ static void bad_sync(struct world *w)
 static void rot(struct world *w)
 {
     d_write(w, 0, 0);
+    d_flush(w, 0);
     for (unsigned i = 0; i < 2; i++) {
         bool hit = store_mem_rot(w->nodes[d_at(w, i)].disk, 1, 0, 0);
         SIM_CHECK(w, hit, "nothing to rot");

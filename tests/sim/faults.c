@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "replicator/store/mem_priv.h"
-#include "tests/sim/sim.h"
+#include "tests/sim/disk.h"
 
 #define SUPERVISE_US (300u * SIM_MS)
 
@@ -359,6 +359,7 @@ void faults_start(struct world *w)
     world_at(w, 500 * SIM_MS, next_fault, 0, 0, 0);
     world_at(w, SUPERVISE_US, supervise, 0, 0, 0);
     kinds_start(w);
+    disk_start(w);
 }
 
 void faults_heal(struct world *w)
@@ -377,4 +378,5 @@ void faults_heal(struct world *w)
         if (!(w->broken >> i & 1))
             node_start(&w->nodes[i]);
     }
+    disk_heal(w);
 }

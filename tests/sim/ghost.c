@@ -218,7 +218,8 @@ static bool knows(const struct world *w, const struct kt_member *m,
                   const struct snode **ret_n)
 {
     int i = node_of_store(w, &m->store);
-    if (i < 0 || !w->nodes[i].store)
+    /* One whose disk was exchanged may have the number of its former self. */
+    if (i < 0 || !w->nodes[i].store || w->lost == (unsigned)i + 1)
         return false;
     *ret_n = &w->nodes[i];
     return w->nodes[i].disk->incarnation == m->incarnation;

@@ -200,7 +200,9 @@ static void probed(struct world *w, uint64_t life, uint64_t node, uint64_t ep)
     bool cut = net_blocked(w, SIM_EP_HUB, (unsigned)ep) ||
                net_blocked(w, (unsigned)ep, SIM_EP_HUB);
     struct hub_event ev = {.type = HUB_EV_PROBED, .node = (uint32_t)node};
-    if (cut || !p->machine || p->paused_until > w->now)
+    if (ep == SIM_EP_HUB)
+        ev.err = -ENOENT;
+    else if (cut || !p->machine || p->paused_until > w->now)
         ev.err = -ETIMEDOUT;
     else if (!p->alive)
         ev.err = -ECONNREFUSED;
@@ -212,6 +214,9 @@ static void act_probe(struct world *w, const struct hub_action *a)
 {
     struct shub *s = w->hub;
     const struct hub_node *n = &s->nodes[a->node];
+    if (kt_id_eq(&w->lost_node, &n->row.node.id)) /* another answers there */
+        world_at(w, rng_exp(&w->net, 60 * SIM_MS), probed,
+                 w->procs[SIM_EP_HUB].life, a->node, 0);
     for (unsigned i = 0; i < w->p.nodes; i++) {
         if (kt_id_eq(&w->nodes[i].node.id, &n->row.node.id))
             world_at(w, rng_exp(&w->net, 60 * SIM_MS), probed,
@@ -480,4 +485,32 @@ void hubnode_conn_down(struct world *w, uint64_t conn)
 {
     struct hub_event ev = {.type = HUB_EV_CONN_DOWN, .conn = conn};
     step(w, &ev);
+}
+
+/* ---- what others look at ---- */
+
+unsigned hubnode_phase(struct world *w, unsigned chain)
+{
+    const struct hub_chain *c = hub_chain_of(&w->hub->h, chain + 1);
+    return c ? c->op.phase : 0;
+}
+
+bool hubnode_volume_ready(struct world *w)
+{
+    return w->hub->created;
+}
+
+uint64_t hubnode_token(struct world *w)
+{
+    return w->hub->volume_row.att.token;
+}
+
+const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain)
+{
+    return &w->hub->chain_rows[chain].cfg;
+}
+
+struct hub *hubnode_hub(struct world *w)
+{
+    return &w->hub->h;
 }

@@ -9,6 +9,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/sim/disk.h"
+
 /* On average, of each run. */
 #define WRITES_LEAST 100u
 #define READS_LEAST 100u
@@ -127,10 +129,11 @@ bool campaign_print(const struct job *all, uint64_t from)
     printf("%" PRIu64 " kills, %" PRIu64 " power losses (%" PRIu64
            " total), %" PRIu64 " pauses, %" PRIu64 " resets, %" PRIu64
            " partitions, %" PRIu64 " EIO, %" PRIu64 " hub kills, %" PRIu64
-           " old databases, %" PRIu64 " client kills, %" PRIu64
-           " steals\t%" PRIu64 "\n",
+           " old databases, %" PRIu64 " client kills, %" PRIu64 " steals, ",
            s->kills, s->powers, s->powers_all, s->pauses, s->resets,
            s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
-           s->steals, all->bad);
+           s->steals);
+    disk_print(s);
+    printf("\t%" PRIu64 "\n", all->bad);
     return enough;
 }

@@ -7,22 +7,26 @@ tests_unit_test_checker_SOURCES = tests/unit/test_checker.c \
 
 check_PROGRAMS += %D%/sim %D%/sim-mutants
 %C%_sim_SOURCES = \
+	%D%/atlas.c \
 	%D%/checker.c \
 	%D%/checker.h \
 	%D%/clientnode.c \
 	%D%/direct.c \
 	%D%/direct.h \
+	%D%/direct_disk.c \
 	%D%/direct_hub.c \
 	%D%/direct_old.c \
 	%D%/direct_rows.c \
 	%D%/direct_rules.c \
 	%D%/direct_sync.c \
+	%D%/disk.c \
+	%D%/disk.h \
 	%D%/enough.c \
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
 	%D%/hubnode.h \
-	%D%/hubview.c \
+	%D%/hubsee.c \
 	%D%/jobs.c \
 	%D%/jobs.h \
 	%D%/kinds.c \

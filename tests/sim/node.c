@@ -10,7 +10,6 @@
 #include "lib/base/rule.h"
 #include "tests/sim/sim.h"
 
-#define LEAVE_US (2000u * SIM_MS) /* for LEAVE_OK */
 #define TICK_US (100u * SIM_MS)
 #define FINE_US (5u * SIM_MS)
 #define STEPS_MAX 10000u
@@ -40,17 +39,42 @@ static void make_boot(struct snode *n)
     memcpy(n->node.boot.b, &v, 8);
 }
 
+/* An empty directory: its store will be another one, of another node. */
+static void blank(struct snode *n, uint64_t seed)
+{
+    struct world *w = n->w;
+    n->disk = store_mem_disk_new(seed, w->p.slots);
+    assert(n->disk);
+    store_mem_set_retain(n->disk, w->p.retain);
+    n->uuid = n->disk->uuid;
+    n->node.id = n->disk->node;
+}
+
+void node_swap(struct snode *n, struct store_mem_disk *d)
+{
+    struct world *w = n->w;
+    assert(!n->store);
+    trace(w, n->ep, d ? "older" : "wiped", d ? d->incarnation : 0,
+          n->disk->incarnation, 0);
+    uint64_t seed = mem_random(n->disk);
+    store_mem_disk_free(n->disk);
+    n->disk = d;
+    if (d)
+        return;
+    w->lost_node = n->node.id;
+    w->lost_store = n->uuid;
+    blank(n, seed);
+    n->hub_term = 0; /* what it knew of the hub was there, too (B15) */
+    memset(&n->hub_mark, 0, sizeof(n->hub_mark));
+}
+
 void node_init(struct world *w, unsigned index)
 {
     struct snode *n = &w->nodes[index];
     n->w = w;
     n->index = index;
     n->ep = SIM_EP_NODE(index);
-    n->disk = store_mem_disk_new(w->seed * 31 + index + 1, w->p.slots);
-    assert(n->disk);
-    store_mem_set_retain(n->disk, w->p.retain);
-    n->uuid = n->disk->uuid;
-    n->node.id = n->disk->node;
+    blank(n, w->seed * 31 + index + 1);
     make_boot(n);
     snprintf(n->node.name, sizeof(n->node.name), "n%u", index + 1);
     n->node.tcp.kind = KT_ADDR_TCP;
@@ -116,7 +140,7 @@ void node_start(struct snode *n)
     SIM_CHECK(w, err == 0, "the store does not open: %s", why);
     p->alive = p->machine = true;
     p->life++;
-    p->paused_until = 0;
+    p->paused_until = n->stuck_us = 0;
     n->leaving_us = 0;
     memset(n->links, 0, sizeof(n->links));
     n->hub_conn = n->hub_next_us = 0;
@@ -199,6 +223,7 @@ void node_release(struct snode *n)
     ops_free_all(n);
     forget(n);
     store_mem_disk_free(n->disk);
+    store_mem_disk_free(n->copy);
 }
 
 /* ---- stepping ---- */
@@ -305,12 +330,10 @@ static void recount(struct schain *sc)
     struct snode *n = sc->n;
     sc->succ = s ? node_of_store(n->w, &s->store) : -1;
     sc->dst = d ? node_of_store(n->w, &d->store) : -1;
-    if (s)
-        node_want_link(n, sc->succ, KT_CLASS_DATA);
-    if (d)
-        node_want_link(n, sc->dst, KT_CLASS_SYNC);
-    sc->up_data = s && n->links[sc->succ][0].state == SLINK_UP;
-    sc->up_sync = d && n->links[sc->dst][1].state == SLINK_UP;
+    node_want_link(n, sc->succ, KT_CLASS_DATA);
+    node_want_link(n, sc->dst, KT_CLASS_SYNC);
+    sc->up_data = sc->succ >= 0 && n->links[sc->succ][0].state == SLINK_UP;
+    sc->up_sync = sc->dst >= 0 && n->links[sc->dst][1].state == SLINK_UP;
 }
 
 static bool next_event(struct schain *sc, struct chain_event *ev)
@@ -407,10 +430,8 @@ static void tick(struct world *w, uint64_t index, uint64_t life, uint64_t c)
     if (!world_runs(w, n->ep))
         return;
     n->ticks++;
-    if (n->leaving_us && w->now - n->leaving_us > LEAVE_US) {
-        faults_left(n);
+    if (node_left(n))
         return;
-    }
     node_links_deaf(n);
     node_hub_second(n);
     for (unsigned i = 0; i < SIM_CHAINS_MAX; i++) {

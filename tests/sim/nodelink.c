@@ -7,6 +7,7 @@
 #include "tests/sim/sim.h"
 
 #define HUB_DEAF_US (5000u * SIM_MS)
+#define LEAVE_US (2000u * SIM_MS) /* for LEAVE_OK */
 #define LINK_DEAF_US (10000u * SIM_MS)
 
 /* ---- links ---- */
@@ -19,6 +20,8 @@ struct slink *node_link(struct snode *n, int to, uint8_t cls)
 
 void node_want_link(struct snode *n, int to, uint8_t cls)
 {
+    if (to < 0) /* to none; or its store is lost, another answers there */
+        return;
     struct slink *l = node_link(n, to, cls);
     if (!l->wanted) {
         l->wanted = true;
@@ -169,6 +172,14 @@ void node_leave(struct snode *n)
     n->leaving_us = n->w->now;
     trace(n->w, n->ep, "leave", 0, 0, 0);
     net_send(n->w, n->hub_conn, n->ep, &m, NULL);
+}
+
+bool node_left(struct snode *n)
+{
+    bool late = n->leaving_us && n->w->now - n->leaving_us > LEAVE_US;
+    if (late)
+        faults_left(n);
+    return late;
 }
 
 /* ---- up and down ---- */

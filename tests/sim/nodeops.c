@@ -479,7 +479,8 @@ static struct kt_msg eqdata(const struct spush *p)
 static bool push_advance(struct spush *p)
 {
     struct snode *n = p->sc->n;
-    bool up = node_link(n, p->to, KT_CLASS_DATA)->state == SLINK_UP;
+    bool up =
+        p->to >= 0 && node_link(n, p->to, KT_CLASS_DATA)->state == SLINK_UP;
     if (p->busy)
         return false;
     if (p->dead || (!up && (p->started || n->w->now >= p->deadline))) {

@@ -7,8 +7,10 @@
  *   sim --seed N [--trace] [--steps N]    one run
  *   sim --seeds FROM COUNT                many; stops at the first failure
  *   sim --file FILE                       the seeds listed in it, a line each:
- *                                         long N, or just N; before it `plain`,
- *                                         --without all, or `only KIND[,KIND]`
+ *                                         [plain] [only KIND[,KIND]] [long] N
+ *   --plain                               --without all, and disks only lose
+ *                                         what was not synced, and fail: a seed
+ *                                         from before kinds.c and disk.c
  *   --long                                longer runs, fewer of them in an hour
  *   --without KIND[,KIND]|all             no trouble of these kinds (kinds.c)
  *   --jobs N                              in N processes
@@ -34,8 +36,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "tests/sim/disk.h"
 #include "tests/sim/jobs.h"
-#include "tests/sim/sim.h"
 
 struct options {
     uint64_t from, count, steps, seconds;
@@ -113,6 +115,7 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
     if (!o->quiet) {
         trace_print_last(w);
         print_params(w);
+        disk_describe(w);
     }
     fprintf(stderr, "FAILED seed %" PRIu64 " step %" PRIu64 " at %.3f ms: %s\n",
             seed, w->step, (double)w->now / 1000, w->reason);
@@ -140,6 +143,12 @@ static void print_stats(double seconds)
            s->kills, s->powers, s->powers_all, s->pauses, s->resets,
            s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
            s->steals);
+    printf("sim: disks: ");
+    disk_print(s);
+    printf("; %" PRIu64 " answers damaged, %" PRIu64
+           " sectors to the end; without law: %" PRIu64 " seeds, %" PRIu64
+           " reads failed\n",
+           s->bad_sums, s->mended, s->lawless, s->failed_reads);
     printf("sim: %" PRIu64 " hand-overs, %" PRIu64 " refused\n", s->hand_overs,
            s->hand_overs_refused);
     printf("sim: %" PRIu64 " epochs, %" PRIu64 " vgens, %" PRIu64
@@ -196,15 +205,14 @@ static void run_sweep(struct options *o)
 
 static void usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: sim --seed N [--trace] [--steps N] | "
-        "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
-        "       --direct NAME|all|list [--seeds FROM COUNT]\n"
-        "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
-        "[--quiet] [--seconds N] | --rules\n"
-        "       --sweep\n       [--long] [--jobs N] [--campaign] [--without "
-        "KIND[,KIND]|all]\n");
+    fprintf(stderr,
+            "usage: sim --seed N [--trace] [--steps N] | "
+            "--seeds FROM COUNT | --again FROM COUNT | --file FILE\n"
+            "       --direct NAME|all|list [--seeds FROM COUNT]\n"
+            "       [--mutant NAME[,NAME]] [--reach] [--keep-going] "
+            "[--quiet] [--seconds N] | --rules\n"
+            "       --sweep\n       [--long] [--plain] [--jobs N] [--campaign] "
+            "[--without KIND[,KIND]|all]\n");
     exit(2);
 }
 
@@ -218,21 +226,27 @@ static void run_file(struct options *o)
         exit(2);
     }
     while (fgets(line, sizeof(line), f)) {
-        char *word = strtok(line, " \n");
+        const char *word = strtok(line, " \n");
+        bool plain = false;
         o->kinds = SIM_KINDS_ALL;
-        if (word && !strcmp(word, "only")) {
-            word = strtok(NULL, " ");
-            o->kinds = word ? kinds_parse(word) : 0;
-            if (!o->kinds)
-                usage();
-            word = strtok(NULL, " \n");
-        } else if (word && !strcmp(word, "plain")) {
-            o->kinds = 0;
-            word = strtok(NULL, " \n");
+        o->brief = true;
+        for (; word; word = strtok(NULL, " \n")) {
+            if (!strcmp(word, "long")) {
+                o->brief = false;
+            } else if (!strcmp(word, "plain")) {
+                plain = true;
+                o->kinds = 0;
+            } else if (!strcmp(word, "only")) {
+                plain = true;
+                word = strtok(NULL, " ");
+                o->kinds = word ? kinds_parse(word) : 0;
+                if (!o->kinds)
+                    usage();
+            } else {
+                break;
+            }
         }
-        o->brief = !word || strcmp(word, "long") != 0;
-        if (!o->brief)
-            word = strtok(NULL, " \n");
+        disk_plain(plain);
         if (word && sscanf(word, "%" SCNu64, &seed) == 1)
             me->bad += !run_one(o, seed);
     }
@@ -331,6 +345,9 @@ static void parse(int argc, char **argv, struct options *o)
             o->trace = true;
         } else if (!strcmp(a, "--long")) {
             o->brief = false;
+        } else if (!strcmp(a, "--plain")) {
+            disk_plain(true);
+            o->kinds = 0;
         } else if (!strcmp(a, "--jobs")) {
             o->jobs = (unsigned)number(argc, argv, ++i);
         } else if (!strcmp(a, "--campaign")) {

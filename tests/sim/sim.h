@@ -10,7 +10,7 @@
  *   nodelink.c    the replicator's shell: links, the hub's connection
  *   nodeops.c     the replicator's shell: the store
  *   hubnode.c     the hub's shell and its durable rows
- *   hubview.c     what others look at of it
+ *   hubsee.c      is it at rest
  *   mutant.c      rules that only a shell can break
  *   rules.c       rules switched off, and what was reached
  *   clientnode.c  the engine's shell: attach, links
@@ -18,6 +18,8 @@
  *   faults.c      what breaks, and healing
  *   kinds.c       more of it, each kind by itself
  *   enough.c      a part is healed that suffices
+ *   disk.c        what disks do (disk.h)
+ *   atlas.c       what they must not
  *   direct.c      schedules written by hand instead (direct.h)
  *   ghost.c       every record there ever was, and what must stay of it
  *   verify.c      the checks when all is over
@@ -66,6 +68,13 @@ uint64_t rng_below(struct rng *r, uint64_t n);
 uint64_t rng_range(struct rng *r, uint64_t lo, uint64_t hi); /* inclusive */
 bool rng_chance(struct rng *r, unsigned per_mille);
 uint64_t rng_exp(struct rng *r, uint64_t mean);
+
+/* A kind of disk fault: its stream, and how often; 0: never. */
+#define SIM_DISK_KINDS 8u
+struct disk_kind {
+    struct rng r;
+    uint64_t mean_us;
+};
 
 /* ---- events ---- */
 typedef void sim_fn(struct world *w, uint64_t a, uint64_t b, uint64_t c);
@@ -122,6 +131,8 @@ struct sim_stats {
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
     uint64_t kinds[SIM_KINDS], hung, detached, left;
+    uint64_t rots, misdirects, glitches, stucks, held, mended, bad_sums;
+    uint64_t wipes, olds, lawless, failed_reads;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -268,7 +279,10 @@ struct snode {
     bool hub_up, registered, disk_due;
     uint64_t slow_until;
     uint64_t leaving_us; /* since when it wants to stop; 0: it does not */
-    uint64_t stuck_us;   /* since when its disk answers nothing; 0: it does */
+    struct store_mem_disk *copy; /* of its directory; NULL: none */
+    uint64_t copy_term;          /* what lay there of the hub */
+    struct kt_id copy_mark;
+    uint64_t stuck_us; /* since when its disk answers nothing; 0: it does */
     struct spush *pushes;
     struct sop *ops;
     uint64_t ticks;
@@ -277,6 +291,8 @@ void node_init(struct world *w, unsigned index);
 void node_start(struct snode *n);
 void node_crash(struct snode *n, bool power);
 void node_lose(struct snode *n); /* all that was not synced */
+/* It does not run: its directory is d from now on, or empty (NULL). */
+void node_swap(struct snode *n, struct store_mem_disk *d);
 void node_release(struct snode *n);
 void node_conn_up(struct snode *n, struct sconn *c);
 void node_msg(struct snode *n, struct sconn *c, const struct smsg *m);
@@ -290,6 +306,7 @@ void node_want_link(struct snode *n, int to, uint8_t cls);
 
 /* A planned stop: the hub shall move its chains on first. */
 void node_leave(struct snode *n);
+bool node_left(struct snode *n); /* the hub took too long, it stops */
 void node_send_hub(struct snode *n, const struct kt_msg *m);
 void node_links_fine(struct snode *n);
 void node_links_deaf(struct snode *n);
@@ -318,9 +335,14 @@ void hubnode_keep_copy(struct world *w);
 /* It dies at its nth commit from now, before it is durable or right after. */
 void hubnode_die_at(struct world *w, uint64_t n, bool after);
 uint64_t hubnode_commits(const struct world *w);
+struct hub *hubnode_hub(struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */
 bool hubnode_healthy(struct world *w);
+/* It runs, recovers nothing, and no chain is in the middle of anything. */
+bool hubnode_idle(struct world *w);
+/* It would not let this one register, for it is older than it was. */
+bool hubnode_refuses(struct world *w, const struct snode *n);
 const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain);
 uint64_t hubnode_token(struct world *w); /* of the volume, durable */
 void hubnode_describe(struct world *w);
@@ -441,6 +463,7 @@ struct world {
     jmp_buf *fail;
     struct rng net, disk, work, fault;
     struct rng kinds[SIM_KINDS];
+    struct disk_kind disk_kinds[SIM_DISK_KINDS];
     struct sim_params p;
     struct sim_stats *st;
     struct sim_event *heap;
@@ -472,6 +495,11 @@ struct world {
     uint32_t broken; /* replicators that stay so until all is healed */
     bool directed;   /* no faults and operations but those asked for */
     struct gate *gates;
+    bool lawless; /* nobody keeps the last good copy: errors, but no lies */
+    /* The one node whose directory was lost or exchanged (atlas.c): its place
+     * + 1; and its identity, if that is gone for good. */
+    unsigned lost;
+    struct kt_id lost_node, lost_store;
     uint64_t volume_bytes, segment_bytes;
     struct kt_id volume, cluster, history;
     struct chain_out chain_out;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# The schedules written by hand; the hub dead around each commit; then each rule of lib/base/rule.h is switched
-# off once, and somebody must notice.
+# The schedules written by hand; the hub dead around each of its commits; then
+# each rule of lib/base/rule.h is switched off once, and somebody must notice.
 set -eu
 sim=${top_builddir:?}/tests/sim/sim
 

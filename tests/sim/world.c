@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/sim/sim.h"
+#include "tests/sim/disk.h"
 
 #define LIVENESS_US (60u * 1000 * SIM_MS)
 #define AFTER_MS 3000u /* of work after healing */
@@ -291,6 +291,8 @@ struct world *world_make(uint64_t seed, bool brief, uint32_t kinds,
     kinds_draw(w, kinds);
     if (fixed)
         w->p = *fixed;
+    else
+        disk_draw(w);
     if (!w->p.clients)
         w->p.clients = 2;
     w->segment_bytes = (uint64_t)w->p.extents * KT_EXTENT_BYTES;

@@ -117,6 +117,32 @@ static void before_a_reset_it_is_durable_that_there_was_one(void **state)
     talk_end(&t);
 }
 
+/* The simulator's seed 300313: its disk was stuck. */
+static void a_target_put_out_while_its_reset_is_written_goes_on(void **state)
+{
+    (void)state;
+    target();
+    struct kt_msg m = start_msg(3, false);
+    say(&t, SYNC, 'A', &m);
+    m = start_msg(3, false);
+    t.lazy = true;
+    say(&t, SYNC, 'A', &m);
+    assert_int_equal(t.c.received.seq, 3);
+    assert_int_equal(t.c.applied.seq, 5);
+    struct kt_cfg cfg = talk_cfg(6, "A");
+    struct kt_msg act = {
+        .type = KT_MSG_ACTIVATE, .chain = TALK_CHAIN, .epoch = 6, .cfg = &cfg};
+    say(&t, HUB, 0, &act);
+    appended(&t, 0);
+    assert_int_equal(t.c.applied.seq, 3);
+    saved(&t, 0);
+    say_seal(&t, 7);
+    saved(&t, 0);
+    struct kt_msg *ok = heard(&t, KT_MSG_SEAL_OK);
+    assert_int_equal(ok->u.seal_ok.applied.seq, 3);
+    talk_end(&t);
+}
+
 static void that_alone_is_durable_which_was_asked_for_last(void **state)
 {
     (void)state;
@@ -309,6 +335,7 @@ int main(void)
         cmocka_unit_test(who_served_says_where_it_is_and_resets_nothing),
         cmocka_unit_test(who_never_served_has_no_history_to_go_on_from),
         cmocka_unit_test(before_a_reset_it_is_durable_that_there_was_one),
+        cmocka_unit_test(a_target_put_out_while_its_reset_is_written_goes_on),
         cmocka_unit_test(that_alone_is_durable_which_was_asked_for_last),
         cmocka_unit_test(who_serves_has_it_saved_and_keeps_it),
         cmocka_unit_test(a_restart_knows_what_was_saved),

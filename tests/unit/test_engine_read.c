@@ -129,9 +129,79 @@ static void damage_on_every_member_is_an_error_never_wrong_bytes(void **st)
     (void)st;
     struct rig *r = rig_ready();
     struct engine_req *q = rig_submit(r, ENGINE_READ, 0, S, 0);
+    for (int round = 0; round < 5; round++) {
+        assert_false(rig_done(r, q));
+        rig_wait(r, 200);
+        for (int i = 0; i < 3; i++)
+            rig_nak(r, rig_take(r, KT_MSG_READ), KT_E_BADSUM);
+    }
+    rig_assert_done(r, q, -EIO);
+    rig_free(r);
+}
+
+/* A disk that is wrong for a moment on each member. */
+static void damage_on_every_member_once_is_no_error(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    struct engine_req *q = rig_submit(r, ENGINE_READ, 0, S, 0);
     for (int i = 0; i < 3; i++)
         rig_nak(r, rig_take(r, KT_MSG_READ), KT_E_BADSUM);
-    rig_assert_done(r, q, -EIO);
+    rig_wait(r, 200);
+    rig_data(r, rig_take(r, KT_MSG_READ), 5);
+    rig_assert_done(r, q, 0);
+    all_bytes(q->buf, 0, S, 5);
+    rig_free(r);
+}
+
+/* Each member has lost another sector. */
+static void sectors_damaged_in_different_places_are_put_together(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    struct engine_req *q = rig_submit(r, ENGINE_READ, 0, 3 * S, 0);
+    for (int i = 0; i < 3; i++)
+        rig_nak(r, rig_take(r, KT_MSG_READ), KT_E_BADSUM);
+    rig_wait(r, 200);
+    for (int i = 0; i < 3; i++) {
+        struct rig_send *s = rig_take(r, KT_MSG_READ);
+        if (i == 1) {
+            rig_nak(r, s, KT_E_BADSUM);
+            s = rig_take(r, KT_MSG_READ);
+        }
+        assert_int_equal(s->m.u.read.off, i * S);
+        assert_int_equal(s->m.u.read.len, S);
+        assert_false(rig_done(r, q));
+        rig_data(r, s, 5 + i);
+    }
+    rig_assert_done(r, q, 0);
+    for (int i = 0; i < 3; i++)
+        all_bytes(q->buf, i * S, S, 5 + i);
+    rig_free(r);
+}
+
+/* The one that is missing may be the one that is whole (A4). */
+static void damage_waits_for_a_missing_member(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    rig_cfg(r, 0, 2, 1, "1");
+    struct engine_req *q = rig_submit(r, ENGINE_READ, 0, S, 0);
+    for (int i = 0; i < 20; i++) {
+        rig_nak(r, rig_expect(r, KT_MSG_READ, 1), KT_E_BADSUM);
+        rig_wait(r, 200);
+        assert_false(rig_done(r, q));
+    }
+    rig_cfg(r, 0, 3, 1, "12");
+    rig_up(r, 2);
+    struct rig_send *s = rig_take(r, KT_MSG_READ);
+    while (s->node != 2) {
+        rig_nak(r, s, KT_E_BADSUM);
+        rig_wait(r, 200);
+        s = rig_take(r, KT_MSG_READ);
+    }
+    rig_data(r, s, 5);
+    rig_assert_done(r, q, 0);
     rig_free(r);
 }
 
@@ -400,6 +470,9 @@ int main(void)
         cmocka_unit_test(far_members_share_the_reads),
         cmocka_unit_test(a_bad_sum_sends_the_read_to_another_member),
         cmocka_unit_test(damage_on_every_member_is_an_error_never_wrong_bytes),
+        cmocka_unit_test(damage_on_every_member_once_is_no_error),
+        cmocka_unit_test(damage_waits_for_a_missing_member),
+        cmocka_unit_test(sectors_damaged_in_different_places_are_put_together),
         cmocka_unit_test(damage_on_the_way_is_tried_again),
         cmocka_unit_test(a_member_that_is_behind_is_counted_and_left),
         cmocka_unit_test(a_faulty_chain_stalls_the_read_and_gives_no_error),

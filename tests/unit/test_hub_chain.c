@@ -230,6 +230,38 @@ static void a_reverted_member_has_no_continuity(void **state)
     w_free(w);
 }
 
+/* It says that nothing was lost, and nobody is there to contradict. */
+static void an_older_disk_does_not_serve_even_alone(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain;
+    unsigned old = w_peer_of(w, c, 0), other = w_peer_of(w, c, 2);
+
+    w_write(w, chain, 9);
+    w_peer_kill(w, other);
+    w_run(w, 5000);
+    w_peer_start(w, other, true);
+    w_run(w, 5000);
+    uint64_t epoch = w_cfg(w, chain)->epoch;
+    assert_int_equal(w_cfg(w, chain)->base_seq, 9);
+    for (unsigned i = 0; i < 3; i++)
+        w->p[i].frozen = true;
+    w->p[old].copy[chain].applied.seq = 4;
+    w->p[old].copy[chain].acked = 4;
+    w_peer_start(w, old, true);
+    w_run(w, 60000);
+    assert_int_equal(w_cfg(w, chain)->epoch, epoch);
+    w_peer_start(w, other, true);
+    w_peer_start(w, w_peer_of(w, w_cfg(w, chain), 1), true);
+    w_run(w, 5000);
+    assert_true(w_cfg(w, chain)->epoch > epoch);
+    assert_int_equal(w->p[other].copy[chain].applied.seq, 9);
+    assert_int_equal(w_cfg(w, chain)->base_seq, 9);
+    w_free(w);
+}
+
 static void a_wrong_eq_ok_starts_again_higher(void **state)
 {
     (void)state;
@@ -547,6 +579,7 @@ int main(void)
         cmocka_unit_test(vgen_is_raised_only_without_continuity),
         cmocka_unit_test(one_member_with_continuity_is_enough_for_vgen),
         cmocka_unit_test(a_reverted_member_has_no_continuity),
+        cmocka_unit_test(an_older_disk_does_not_serve_even_alone),
         cmocka_unit_test(a_wrong_eq_ok_starts_again_higher),
         cmocka_unit_test(a_failing_target_is_left_out_above_min_write),
         cmocka_unit_test(who_cannot_be_equalized_does_not_hold_up_the_chain),

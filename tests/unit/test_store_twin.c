@@ -188,21 +188,116 @@ static void a_failed_sync_makes_everything_fail(void **state)
     rig_free(&g);
 }
 
+static int read_one(struct rig *g, uint32_t extent, uint32_t sector)
+{
+    int err = 0;
+    do_read(g, 1, extent, sector, &err);
+    return err;
+}
+
 static void a_rotten_sector_is_not_handed_out(void **state)
 {
     struct rig g;
     struct model m;
-    int err;
+    uint64_t durable;
     (void)state;
     rig_init(&g, 8);
     rig_open(&g);
     make_chain(&g, &m, 1);
     assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    assert_false(store_mem_rot(g.disk, 1, 0, 4)); /* in no slot yet */
+    assert_int_equal(do_sync(&g, 1, &durable), 0);
     assert_false(store_mem_rot(g.disk, 1, 0, 5));
     assert_true(store_mem_rot(g.disk, 1, 0, 4));
-    do_read(&g, 1, 0, 4, &err);
-    assert_int_equal(err, KT_E_CORRUPT);
+    assert_true(store_mem_is_damaged(g.disk, 1, 0, 4));
+    assert_int_equal(read_one(&g, 0, 4), KT_E_CORRUPT);
+    rig_close(&g);
+    rig_open(&g);
+    assert_int_equal(read_one(&g, 0, 4), KT_E_CORRUPT);
     assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    check_chain(&g, &m);
+    rig_free(&g);
+}
+
+static void what_is_newer_than_the_damage_is_handed_out(void **state)
+{
+    struct rig g;
+    struct model m;
+    uint64_t durable;
+    (void)state;
+    rig_init(&g, 8);
+    rig_open(&g);
+    make_chain(&g, &m, 1);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    assert_int_equal(do_sync(&g, 1, &durable), 0);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    assert_true(store_mem_rot(g.disk, 1, 0, 4));
+    check_chain(&g, &m);
+    assert_int_equal(do_sync(&g, 1, &durable), 0);
+    assert_false(store_mem_is_damaged(g.disk, 1, 0, 4));
+    rig_free(&g);
+}
+
+static void a_misdirected_write_spoils_two_places_until_mended(void **state)
+{
+    static const uint32_t a[2] = {0, 4}, b[2] = {1, 7}, none[2] = {1, 8};
+    struct rig g;
+    struct model m;
+    uint64_t durable;
+    (void)state;
+    rig_init(&g, 8);
+    rig_open(&g);
+    make_chain(&g, &m, 1);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    assert_int_equal(do_write(&g, &m, 1, 7), 0);
+    assert_int_equal(do_sync(&g, 1, &durable), 0);
+    assert_false(store_mem_misdirect(g.disk, 1, a, none));
+    assert_false(store_mem_misdirect(g.disk, 1, a, a));
+    assert_true(store_mem_misdirect(g.disk, 1, a, b));
+    assert_int_equal(read_one(&g, 0, 4), KT_E_CORRUPT);
+    assert_int_equal(read_one(&g, 1, 7), KT_E_CORRUPT);
+    assert_int_equal(store_mem_mend(g.disk), 2);
+    assert_int_equal(store_mem_mend(g.disk), 0);
+    check_chain(&g, &m);
+    rig_free(&g);
+}
+
+static void a_copy_is_the_disk_of_that_moment(void **state)
+{
+    struct rig g;
+    struct model m, then;
+    uint64_t durable;
+    (void)state;
+    rig_init(&g, 8);
+    rig_open(&g);
+    make_chain(&g, &m, 1);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    assert_int_equal(do_sync(&g, 1, &durable), 0);
+    assert_int_equal(do_write(&g, &m, 1, 7), 0);
+    then = m;
+    struct store_mem_disk *copy = store_mem_disk_copy(g.disk);
+    assert_non_null(copy);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    check_chain(&g, &m);
+    rig_close(&g);
+    store_mem_disk_free(g.disk);
+    g.disk = copy;
+    rig_open(&g);
+    check_chain(&g, &then);
+    rig_free(&g);
+}
+
+static void a_bad_read_is_one_read_and_the_store_goes_on(void **state)
+{
+    struct rig g;
+    struct model m;
+    (void)state;
+    rig_init(&g, 8);
+    rig_open(&g);
+    make_chain(&g, &m, 1);
+    assert_int_equal(do_write(&g, &m, 0, 4), 0);
+    store_mem_fail_next(g.s, STORE_MEM_BAD_READ);
+    assert_int_equal(read_one(&g, 0, 4), KT_E_CORRUPT);
     check_chain(&g, &m);
     rig_free(&g);
 }
@@ -243,6 +338,10 @@ int main(void)
         cmocka_unit_test(power_loss_keeps_what_was_synced),
         cmocka_unit_test(a_failed_sync_makes_everything_fail),
         cmocka_unit_test(a_rotten_sector_is_not_handed_out),
+        cmocka_unit_test(what_is_newer_than_the_damage_is_handed_out),
+        cmocka_unit_test(a_misdirected_write_spoils_two_places_until_mended),
+        cmocka_unit_test(a_copy_is_the_disk_of_that_moment),
+        cmocka_unit_test(a_bad_read_is_one_read_and_the_store_goes_on),
         cmocka_unit_test(the_log_forgets_what_it_need_not_retain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
