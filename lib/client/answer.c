@@ -218,9 +218,12 @@ static void write_nak(struct engine *e, struct engine_part *p,
     struct engine_chain *c = p->chain;
     /* Of an earlier sending: the later one has its own answer. */
     bool late = m->epoch < c->cfg.epoch;
+    bool last = p->gen == m->req >> 16;
     switch (m->u.nak.err) {
     case KT_E_NOSPC: /* no seq was given (A4, B7); the wseq is settled */
     case -ENOSPC:
+        if (!last)
+            return; /* the last one sent may find room yet */
         if (late || p->kept)
             break;
         eng_part_settle(e, p, -ENOSPC, 0);

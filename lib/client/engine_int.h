@@ -79,7 +79,7 @@ struct engine_part {
     struct engine_req *req; /* NULL: a replay of kept */
     struct engine_kept *kept;
     struct engine_chain *chain;
-    uint64_t gen; /* new at every sending of a read */
+    uint64_t gen; /* new at every sending */
     uint64_t wseq;
     uint64_t pos; /* bytes within the volume */
     uint64_t since_ms, sent_ms, due_ms;

@@ -198,6 +198,7 @@ static enum sent send_write(struct engine *e, struct engine_part *p,
         return SENT_FULL;
     if (!p->wseq)
         p->wseq = c->next_wseq++; /* never used before nor again (I19) */
+    p->gen = ++e->next_gen;
     a->msg.req = p->gen << 16 | p->idx;
     a->msg.u.write.token = e->o.token;
     a->msg.u.write.wseq = p->wseq;

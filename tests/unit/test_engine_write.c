@@ -287,6 +287,23 @@ static void a_full_store_fails_the_write_and_retires_its_wseq(void **st)
     rig_free(r);
 }
 
+/* The same write twice on its way: between the two a slot became free. */
+static void a_full_store_has_its_say_in_the_last_answer(void **st)
+{
+    (void)st;
+    struct rig *r = rig_ready();
+    struct engine_req *w = rig_submit(r, ENGINE_WRITE, 0, S, 1);
+    struct rig_send *s1 = rig_expect(r, KT_MSG_WRITE, 1);
+    rig_nak(r, s1, KT_E_BUSY);
+    rig_wait(r, 100);
+    struct rig_send *s2 = rig_expect(r, KT_MSG_WRITE, 1);
+    rig_nak(r, s1, KT_E_NOSPC);
+    assert_false(rig_done(r, w));
+    rig_ack(r, s2, 1);
+    rig_assert_done(r, w, 0);
+    rig_free(r);
+}
+
 static void a_full_store_waits_for_the_other_parts_in_flight(void **st)
 {
     (void)st;
@@ -459,6 +476,7 @@ int main(void)
         cmocka_unit_test(a_silent_link_is_opened_anew_and_all_goes_again),
         cmocka_unit_test(a_stall_is_told_once_and_its_end_once),
         cmocka_unit_test(a_full_store_fails_the_write_and_retires_its_wseq),
+        cmocka_unit_test(a_full_store_has_its_say_in_the_last_answer),
         cmocka_unit_test(a_full_store_waits_for_the_other_parts_in_flight),
         cmocka_unit_test(a_dup_refusal_is_an_acknowledgement),
         cmocka_unit_test(fenced_fails_all_and_for_ever),
