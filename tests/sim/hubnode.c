@@ -87,6 +87,8 @@ static void commit(struct world *w, const struct txn *t)
         case HUB_ROW_VOLUME:
             SIM_CHECK(w, !r->del, "the hub removed the volume");
             s->volume_row = r->u.volume;
+            /* Stored, it fences, granted or not. */
+            w->seen_token = kt_max_u64(w->seen_token, s->volume_row.att.token);
             s->have_volume = true;
             break;
         case HUB_ROW_CHAIN:
