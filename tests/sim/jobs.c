@@ -134,6 +134,8 @@ bool campaign_print(const struct job *all, uint64_t from)
            s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
            s->steals);
     disk_print(s);
+    printf(", ");
+    kinds_list(s);
     printf("\t%" PRIu64 "\n", all->bad);
     return enough;
 }

@@ -189,11 +189,16 @@ void kinds_heal(struct world *w)
     memset(w->paths, 0, sizeof(w->paths));
 }
 
+void kinds_list(const struct sim_stats *s)
+{
+    for (unsigned k = 0; k < SIM_KINDS; k++)
+        printf("%s%" PRIu64 " %s", k ? ", " : "", s->kinds[k], kinds[k].what);
+}
+
 void kinds_print(const struct sim_stats *s)
 {
-    printf("sim:");
-    for (unsigned k = 0; k < SIM_KINDS; k++)
-        printf("%s %" PRIu64 " %s", k ? "," : "", s->kinds[k], kinds[k].what);
+    printf("sim: ");
+    kinds_list(s);
     printf("\nsim: %" PRIu64 " flips left a stream out of step, %" PRIu64
            " clients detached, %" PRIu64 " replicators stopped as planned\n",
            s->hung, s->detached, s->left);

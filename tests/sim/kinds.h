@@ -33,6 +33,8 @@ enum sim_kind {
 void kinds_draw(struct world *w, uint32_t of);
 void kinds_start(struct world *w);
 void kinds_heal(struct world *w);
+/* What each did: a list for stdout, within a line; and lines. */
+void kinds_list(const struct sim_stats *s);
 void kinds_print(const struct sim_stats *s);
 /* The bits of a list with commas, or of `all`; 0: one is unknown. */
 uint32_t kinds_parse(const char *list);
