@@ -161,8 +161,7 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     }
     build_members(h, c, next);
     back_off(h, c);
-    assert(kt_cfg_invalid(next) == NULL);
-    assert(next->epoch > c->row.cfg.epoch);
+    hub_check_commit(h, c);
 
     op->phase = HUB_OP_COMMIT;
     struct hub_action *a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
@@ -270,6 +269,8 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
     const struct kt_cfg old = c->row.cfg;
     const struct kt_cfg *cfg = &c->row.cfg;
 
+    KT_HOLDS(I5, c->op.txn == h->stored_txn);
+    KT_HOLDS(I1, c->op.next.cfg.epoch > old.epoch);
     ordered(h, c);
     c->row = c->op.next;
     memset(&c->op, 0, sizeof(c->op));

@@ -210,6 +210,7 @@ static void stored(struct hub *h, const struct hub_event *ev)
         h->broken = true; /* nothing may be acknowledged any more */
         return;
     }
+    h->stored_txn = ev->txn;
     switch (ev->txn >> 17 & 7) {
     case HUB_OWNER_NODE:
         if (i < h->nodes_max && h->nodes[i].reg_txn == ev->txn)
@@ -241,6 +242,7 @@ void hub_step(struct hub *h, const struct hub_event *ev, struct hub_out *out)
     if (h->broken)
         return;
     h->out = out;
+    h->stored_txn = 0;
     h->now_ms = kt_max_u64(h->now_ms, ev->now_ms);
     if (ev->wall_s)
         h->wall_s = ev->wall_s;

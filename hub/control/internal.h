@@ -75,6 +75,14 @@ void hub_text_time(struct hub_text *t, uint64_t epoch_s);
 /* ERROR to conn; the text is completed by the caller. */
 struct hub_text hub_error(struct hub *h, uint64_t conn, uint64_t req, int err);
 
+/* The copy of this chain may go; it must not be merely unknown (I22). */
+void hub_release(struct hub *h, uint64_t conn, uint64_t chain,
+                 const struct kt_id *volume);
+
+/* ---- check.c ---- */
+/* op.next is what may be committed. */
+void hub_check_commit(const struct hub *h, const struct hub_chain *c);
+
 /* ---- find.c ---- */
 uint32_t hub_node_index(const struct hub *h, const struct hub_node *n);
 uint32_t hub_volume_index(const struct hub *h, const struct hub_volume *v);

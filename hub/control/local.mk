@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 	%D%/act.c \
 	%D%/attach.c \
 	%D%/chain.c \
+	%D%/check.c \
 	%D%/commit.c \
 	%D%/find.c \
 	%D%/hub.c \

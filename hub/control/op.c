@@ -407,6 +407,7 @@ void hub_op_stored(struct hub *h, struct hub_chain *c)
     if (op->phase == HUB_OP_REGAIN) {
         hub_regain_chain_stored(h, c);
     } else if (op->phase == HUB_OP_PREPARE) {
+        KT_HOLDS(I1, op->txn == h->stored_txn);
         c->row = op->next;
         op->phase = HUB_OP_SEAL;
         op->since_ms = h->now_ms;

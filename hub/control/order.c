@@ -197,7 +197,5 @@ void hub_order_turn(struct hub *h, struct hub_chain *c)
     c->order.sent_ms = h->now_ms;
     if (!hub_node_live(n))
         return;
-    struct kt_msg *m = hub_send(h, n->conn, KT_MSG_RELEASE);
-    m->chain = c->row.cfg.chain;
-    m->u.release.volume = c->row.cfg.volume;
+    hub_release(h, n->conn, c->row.cfg.chain, &c->row.cfg.volume);
 }

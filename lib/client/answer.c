@@ -74,6 +74,8 @@ static void on_ack(struct engine *e, const struct kt_msg *m)
         return;
     if (m->epoch < p->chain->cfg.epoch)
         KT_REACH(ack_old_epoch);
+    KT_HOLDS(I20, m->epoch <= p->chain->cfg.epoch);
+    KT_HOLDS(I16, m->u.ack.vgen == p->chain->cfg.vgen);
     written(e, p, m->u.ack.id.seq);
 }
 
@@ -172,7 +174,8 @@ static void on_data(struct engine *e, const struct kt_msg *m, int err)
         damaged(e, p);
         return;
     }
-    assert(!p->chain->replaying || !KT_RULE(replay_quiet)); /* B11 */
+    KT_HOLDS(B11, !p->chain->replaying);
+    KT_HOLDS(I20, m->epoch == p->chain->cfg.epoch);
     copy_out(p, m->buf);
     if (p->at + eng_read_len(p) == p->len) {
         eng_part_settle(e, p, 0, 0);

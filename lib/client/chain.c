@@ -171,6 +171,8 @@ void eng_replay_acked(struct engine *e, struct engine_part *p, uint64_t seq)
 static void install(struct engine *e, struct engine_chain *c,
                     const struct kt_cfg *cfg)
 {
+    KT_HOLDS(I20, cfg->epoch > c->cfg.epoch);
+    KT_HOLDS(I18, cfg->token == e->o.token);
     bool first = c->cfg.epoch == 0;
     bool lost = !first && cfg->vgen != c->cfg.vgen && KT_RULE(replay);
 

@@ -95,7 +95,9 @@ static void finish(struct engine *e, struct engine_chain *c)
 {
     c->fl.active = false;
     eng_progress(e, c);
-    eng_kept_drop(e, c, KT_RULE(flush_upto) ? c->fl.upto : c->max_acked);
+    uint64_t upto = KT_RULE(flush_upto) ? c->fl.upto : c->max_acked;
+    KT_HOLDS(I16, upto == c->fl.upto);
+    eng_kept_drop(e, c, upto);
     if (!c->fl.first || c->fl.ticket < c->fl.first)
         return;
     if (c->fl.ticket >= c->fl.last) {
@@ -163,8 +165,7 @@ bool eng_flush_send(struct engine *e, struct engine_chain *c,
         begin(e, c);
     if (!c->fl.active || e->now < c->fl.due_ms)
         return true;
-    assert((c->fl.epoch == c->cfg.epoch && !c->replaying) ||
-           !KT_RULE(flush_epoch));
+    KT_HOLDS(I13, c->fl.epoch == c->cfg.epoch && !c->replaying);
     for (unsigned i = 0; i < c->n_serving; i++) {
         int via = c->fl.sent & (1u << i) ? -1 : flush_via(e, c, i);
         if (via < 0)
@@ -207,8 +208,12 @@ void eng_flush_ok(struct engine *e, struct engine_chain *c,
         return;
     }
     c->fl.ok |= (uint8_t)(1u << i);
-    if (c->fl.ok == (1u << c->n_serving) - 1 || !KT_RULE(flush_all))
+    if (c->fl.ok == (1u << c->n_serving) - 1 || !KT_RULE(flush_all)) {
+        KT_HOLDS(I13, c->fl.epoch == c->cfg.epoch && !c->replaying);
+        for (unsigned j = 0; j < c->n_serving; j++)
+            KT_HOLDS(I13, c->fl.ok & (1u << j));
         finish(e, c);
+    }
     eng_work(e, c);
 }
 

@@ -5,6 +5,7 @@ noinst_LTLIBRARIES += %D%/libktclient.la
 %C%_libktclient_la_SOURCES = \
 	%D%/answer.c \
 	%D%/chain.c \
+	%D%/check.c \
 	%D%/engine.c \
 	%D%/flush.c \
 	%D%/gen.c \

@@ -208,6 +208,8 @@ static enum sent send_write(struct engine *e, struct engine_part *p,
     a->msg.u.write.off = p->off;
     a->msg.u.write.len = p->len;
     a->msg.buf = p->op == ENGINE_WRITE ? &p->buf : NULL;
+    KT_HOLDS(I19, p->wseq > a->msg.u.write.wstable);
+    KT_HOLDS(I16, !c->replaying || p->kept); /* nothing before these */
     p->slot = c->slot[0];
     p->sent_ms = e->now;
     set_state(e, p, PART_SENT);
@@ -260,6 +262,8 @@ static enum sent send_read(struct engine *e, struct engine_part *p,
         eng_send(e, out, c->slot[i], c, stat ? KT_MSG_STAT : KT_MSG_READ);
     if (!a)
         return SENT_FULL;
+    KT_HOLDS(B11, !c->replaying);
+    KT_HOLDS(I20, i < c->n_serving && c->cfg.members[i].state == KT_M_SERVING);
     p->gen = ++e->next_gen;
     a->msg.req = p->gen << 16 | p->idx;
     if (stat) {

@@ -46,8 +46,9 @@ void chain_on_credit(struct chain *c, const struct chain_event *ev)
 void chain_take(struct chain *c, struct chain_out *out,
                 const struct kt_record *rec, struct kt_buf *buf, bool hold)
 {
-    assert(rec->id.seq == c->received.seq + 1); /* I7 */
-    assert(kt_rid_eq(rec->prev, c->received));  /* I8 */
+    KT_HOLDS(I7, rec->id.seq == c->received.seq + 1);
+    KT_HOLDS(I8, kt_rid_eq(rec->prev, c->received));
+    KT_HOLDS(I17, c->phase != CHAIN_FAULTY);
     assert(c->received.seq - c->acked < CHAIN_RING || !hold);
     bool takes_slot =
         kt_record_allocates(rec) && !chain_bit(c->alloc, rec->extent);
@@ -204,6 +205,12 @@ void chain_on_write(struct chain *c, const struct chain_event *ev,
     if (c->cfg.durability == KT_DURABILITY_SYNC)
         r.flags |= KT_RF_FUA;
     r.gen = c->cfg.gen;
+    KT_HOLDS(I2, m->epoch == c->cfg.epoch);
+    KT_HOLDS(I7, c->me == 0);
+    KT_HOLDS(I18, r.token != 0 && r.token == c->cfg.token);
+    KT_HOLDS(I19,
+             kt_dedup_check(&c->dedup, r.token, r.wseq, &seq) == KT_DEDUP_NEW);
+    KT_HOLDS(B12, c->n_serving >= c->cfg.min_write);
     chain_take(c, out, &r, m->buf, true);
     struct chain_entry *e = chain_entry(c, r.id.seq);
     e->conn = ev->conn;
@@ -244,6 +251,8 @@ void chain_on_read(struct chain *c, const struct chain_event *ev,
         chain_nak(c, out, ev, err);
         return;
     }
+    KT_HOLDS(I2, m->epoch == c->cfg.epoch && chain_serves(c));
+    KT_HOLDS(I20, c->applied.seq >= min_seq);
     struct chain_act *a =
         chain_act(out, stat ? CHAIN_ACT_STAT : CHAIN_ACT_READ);
     a->conn = ev->conn;
@@ -279,6 +288,7 @@ uint64_t chain_ticket(struct chain *c)
 static void flush_ok(struct chain *c, struct chain_out *out,
                      const struct chain_flush *f)
 {
+    KT_HOLDS(I13, f->upto <= c->durable && chain_serves(c));
     struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND, KT_MSG_FLUSH_OK);
     out->acts[out->n - 1].conn = f->conn;
     m->req = f->req;

@@ -37,7 +37,8 @@ static void append(struct chain *c, struct chain_out *out,
                    const struct kt_record *rec, struct kt_buf *buf,
                    uint64_t tag)
 {
-    assert(kt_id_is_zero(&c->whole) || !KT_RULE(whole)); /* 2.9 */
+    /* An extent half copied is not what any history says (2.9). */
+    KT_HOLDS(I21, kt_id_is_zero(&c->whole));
     struct chain_act *a = chain_act(out, CHAIN_ACT_APPEND);
     a->rec = *rec;
     a->rec.chain = c->id;
@@ -395,6 +396,8 @@ void chain_dst_pump(struct chain *c, struct chain_out *out)
         d->end_ticket = chain_ticket(c);
     if (d->end_ticket <= c->sync_done || !KT_RULE(sync_durable)) {
         d->end_wanted = false;
+        KT_HOLDS(I14, c->durable >= d->end_at.seq);
+        KT_HOLDS(I21, !d->copying);
         struct kt_msg *m = tell(c, out, KT_MSG_SYNC_ACK);
         m->u.sync.at = d->end_at;
         m->u.sync.incarnation = c->incarnation;

@@ -61,6 +61,8 @@ static struct kt_msg *hub_msg(struct chain *c, struct chain_out *out,
 
 static void seal_ok(struct chain *c, struct chain_out *out)
 {
+    KT_HOLDS(I3, c->promised >= c->sealing);
+    KT_HOLDS(I10, c->appends == 0 && kt_rid_eq(c->received, c->applied));
     struct kt_msg *m = hub_msg(c, out, KT_MSG_SEAL_OK, c->sealing);
     m->u.seal_ok.store = c->store;
     m->u.seal_ok.incarnation = c->incarnation;
@@ -114,6 +116,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
 static void eq_ok(struct chain *c, struct chain_out *out, uint64_t epoch,
                   int err)
 {
+    KT_HOLDS(I14, err || c->durable >= c->applied.seq);
     struct kt_msg *m = hub_msg(c, out, KT_MSG_EQ_OK, epoch);
     m->u.eq_ok.store = c->store;
     m->u.eq_ok.incarnation = c->incarnation;
@@ -256,6 +259,11 @@ static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
 static void install(struct chain *c, const struct kt_cfg *cfg, int me)
 {
     uint8_t state = me < 0 ? 0 : cfg->members[me].state;
+    bool takes_part = state == KT_M_SERVING || state == KT_M_SYNCING;
+    KT_HOLDS(I4, !takes_part ||
+                     (c->phase == CHAIN_SEALED && c->sealing == cfg->epoch));
+    KT_HOLDS(I11,
+             !takes_part || cfg->members[me].incarnation == c->incarnation);
     c->cfg = *cfg;
     c->have_cfg = true;
     c->phase = CHAIN_ACTIVE;
@@ -274,6 +282,8 @@ static void install(struct chain *c, const struct kt_cfg *cfg, int me)
     memset(&c->dst, 0, sizeof(c->dst));
     chain_src_stop(c);
     c->src.failed = c->src.no_suffix = false;
+    KT_HOLDS(I9, c->role != CHAIN_MEMBER ||
+                     (c->appends == 0 && kt_rid_eq(c->received, c->applied)));
 }
 
 void chain_on_activate(struct chain *c, const struct chain_event *ev,

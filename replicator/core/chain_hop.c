@@ -63,6 +63,7 @@ void chain_on_fwd(struct chain *c, const struct chain_event *ev,
         chain_nak(c, out, ev, KT_E_INVALID);
         return;
     }
+    KT_HOLDS(I2, m->epoch == c->cfg.epoch);
     chain_take(c, out, r, m->buf, true);
 }
 
@@ -267,6 +268,7 @@ static void forward(struct chain *c, struct chain_out *out)
            chain_room(out)) {
         const struct chain_entry *e = chain_entry(c, ++c->sent);
         assert(e->rec.id.seq == c->sent);
+        KT_HOLDS(I8, c->succ_link);
         struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_SUCC, KT_MSG_FWD);
         m->u.rec = e->rec;
         m->buf = e->buf;
@@ -304,6 +306,9 @@ static void acknowledge(struct chain *c, struct chain_out *out)
             e->buf = NULL;
         }
     }
+    KT_HOLDS(I12, c->acked <= c->applied.seq &&
+                      (chain_is_tail(c) || c->acked <= c->succ_acked));
+    KT_HOLDS(I23, c->acked <= c->applied.seq && chain_serves(c));
     if (c->acked > before)
         chain_act(out, CHAIN_ACT_ACKED)->seq = c->acked;
 }

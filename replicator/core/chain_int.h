@@ -35,10 +35,28 @@ static inline bool chain_bit(const uint8_t *map, uint32_t i)
     return map[i / 8] >> (i % 8) & 1;
 }
 
+/* Head, middle or tail of an epoch that runs. */
+static inline bool chain_serves(const struct chain *c)
+{
+    return c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER;
+}
+
 static inline struct chain_entry *chain_entry(struct chain *c, uint64_t seq)
 {
     return &c->ring[seq % CHAIN_RING];
 }
+
+/* chain_check.c */
+/* What a step may only change in certain ways. */
+struct chain_was {
+    uint8_t phase;
+    bool serves;
+    uint64_t epoch, promised, acked;
+    struct kt_rid received, applied;
+};
+struct chain_was chain_was(const struct chain *c);
+void chain_check_step(const struct chain *c, const struct chain_was *was,
+                      const struct chain_event *ev);
 
 /* chain_data.c */
 void chain_on_write(struct chain *c, const struct chain_event *ev,

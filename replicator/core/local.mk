@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libktreplcore.la
 %C%_libktreplcore_la_SOURCES = \
 	%D%/chain.c \
 	%D%/chain.h \
+	%D%/chain_check.c \
 	%D%/chain_data.c \
 	%D%/chain_dst.c \
 	%D%/chain_epoch.c \

@@ -17,7 +17,8 @@
  *   sim --again FROM COUNT                each twice: the same hash?
  *   sim --direct NAME|all|list             schedules written by hand
  *   --rules                               the rules that can be off
- *   --mutant NAME[,NAME]                  with rules off (sim-mutants)
+ *   --mutant NAME[,NAME]                  with rules off (sim-mutants);
+ *   --mutant +NAME[,NAME]                 and its own assertions still on
  *   --reach                               how often rare paths were taken
  *   --keep-going                          count failures instead of stopping
  *   --seconds N                           stop after so long
