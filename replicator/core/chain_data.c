@@ -4,22 +4,6 @@
 
 #include "replicator/core/chain_int.h"
 
-/* 0, or why this member cannot act on a client's data message (I2). */
-static int gate(const struct chain *c, uint64_t epoch)
-{
-    if (c->phase == CHAIN_FAULTY)
-        return KT_E_FAULTY;
-    if (KT_RULE(old_epoch) && c->have_cfg && epoch < c->cfg.epoch)
-        return KT_E_OLD_EPOCH;
-    if (c->phase == CHAIN_SEALING || c->phase == CHAIN_SEALED)
-        return KT_E_SEALED;
-    if (c->phase != CHAIN_ACTIVE)
-        return KT_E_NOT_SERVING;
-    if (epoch > c->cfg.epoch)
-        return KT_E_NEW_EPOCH;
-    return c->role == CHAIN_MEMBER ? 0 : KT_E_NOT_SERVING;
-}
-
 /* ---- taking a record in ---- */
 
 static void set_alloc(struct chain *c, uint32_t extent, bool on)
@@ -136,7 +120,7 @@ static void write_again(struct chain *c, const struct chain_event *ev,
 
 static int write_gate(struct chain *c, const struct kt_msg *m)
 {
-    int err = gate(c, m->epoch);
+    int err = chain_gate(c, m->epoch);
     if (err)
         return err;
     if (c->me != 0)
@@ -241,7 +225,7 @@ void chain_on_read(struct chain *c, const struct chain_event *ev,
 {
     const struct kt_msg *m = ev->msg;
     bool stat = m->type == KT_MSG_STAT;
-    int err = gate(c, m->epoch);
+    int err = chain_gate(c, m->epoch);
     if (!err && !range_ok(c, m))
         err = KT_E_INVALID;
     uint64_t min_seq = stat ? m->u.stat.min_seq : m->u.read.min_seq;
@@ -265,10 +249,7 @@ void chain_on_digest_get(struct chain *c, const struct chain_event *ev,
                          struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase != CHAIN_ACTIVE || c->role == CHAIN_NONE) {
-        chain_nak(c, out, ev, KT_E_NOT_SERVING);
-        return;
-    }
+    (void)c;
     struct chain_act *a = chain_act(out, CHAIN_ACT_DIGEST);
     a->conn = ev->conn;
     a->msg = *m;
@@ -303,7 +284,7 @@ void chain_on_flush(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    int err = gate(c, m->epoch);
+    int err = chain_gate(c, m->epoch);
     if (!err && chain_relay(c, ev, out))
         return;
     if (!err && m->u.flush.upto > c->applied.seq)

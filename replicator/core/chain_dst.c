@@ -19,8 +19,7 @@ static const struct kt_member *source(const struct chain *c)
 
 static bool from_source(const struct chain *c, const struct chain_event *ev)
 {
-    return c->phase == CHAIN_ACTIVE && c->role == CHAIN_DST &&
-           c->n_serving > 0 && ev->msg->epoch == c->cfg.epoch &&
+    return c->n_serving > 0 && ev->msg->epoch == c->cfg.epoch &&
            kt_id_eq(&source(c)->store, &ev->peer);
 }
 
@@ -263,25 +262,30 @@ static void on_end(struct chain *c, const struct kt_msg *m,
     append(c, out, &r, NULL, TAG(TAG_END, d->extent));
 }
 
+void chain_dst_early(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out)
+{
+    if (c->have_cfg && ev->msg->epoch <= c->cfg.epoch)
+        return;
+    chain_nak(c, out, ev, KT_E_NEW_EPOCH);
+    out->acts[out->n - 1].msg.epoch = ev->msg->epoch;
+}
+
+void chain_dst_start(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out)
+{
+    if (from_source(c, ev))
+        on_start(c, ev, out);
+    else
+        chain_dst_early(c, ev, out);
+}
+
 void chain_dst_msg(struct chain *c, const struct chain_event *ev,
                    struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (!from_source(c, ev)) {
-        bool early = m->type == KT_MSG_SYNC_START &&
-                     (!c->have_cfg || m->epoch > c->cfg.epoch);
-        if (early) {
-            chain_nak(c, out, ev, KT_E_NEW_EPOCH);
-            out->acts[out->n - 1].msg.epoch = m->epoch;
-        }
-        return;
-    }
-    if (m->type == KT_MSG_SYNC_START) {
-        on_start(c, ev, out);
-        return;
-    }
     struct chain_dst *d = &c->dst;
-    if (!d->started || ev->conn != d->conn)
+    if (!from_source(c, ev) || !d->started || ev->conn != d->conn)
         return;
     if (m->type == KT_MSG_COPY_START) {
         if (!d->suffix && m->u.ext.extent < c->cfg.n_extents)

@@ -62,7 +62,6 @@ static struct kt_msg *hub_msg(struct chain *c, struct chain_out *out,
 static void seal_ok(struct chain *c, struct chain_out *out)
 {
     KT_HOLDS(I3, c->promised >= c->sealing);
-    KT_HOLDS(I10, c->appends == 0 && kt_rid_eq(c->received, c->applied));
     struct kt_msg *m = hub_msg(c, out, KT_MSG_SEAL_OK, c->sealing);
     m->u.seal_ok.store = c->store;
     m->u.seal_ok.incarnation = c->incarnation;
@@ -81,8 +80,6 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
                    struct chain_out *out)
 {
     uint64_t e = ev->msg->epoch;
-    if (c->phase == CHAIN_FAULTY)
-        return;
     if (KT_RULE(seal_late) && c->phase == CHAIN_ACTIVE && e <= c->cfg.epoch)
         return; /* B1: a late duplicate seals nothing */
     bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
@@ -103,7 +100,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
         c->succ = CHAIN_SUCC_DOWN;
         c->dst.started = false;
     }
-    c->phase = CHAIN_SEALING;
+    chain_move(c, CHAIN_SEALING, c->role);
     c->sealing = e;
     c->eq_epoch = 0;
     if (c->promised < e) {
@@ -146,7 +143,7 @@ void chain_on_eq(struct chain *c, const struct chain_event *ev,
                  struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase != CHAIN_SEALED || m->epoch != c->sealing)
+    if (m->epoch != c->sealing)
         return;
     if (KT_RULE(eq_donor_same) && (m->u.eq.incarnation != c->incarnation ||
                                    !kt_rid_eq(m->u.eq.applied, c->applied))) {
@@ -198,8 +195,8 @@ void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
                      struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase != CHAIN_SEALED || m->epoch != c->sealing ||
-        m->u.eqdata.incarnation != c->incarnation || c->alloc_stale)
+    if (m->epoch != c->sealing || m->u.eqdata.incarnation != c->incarnation ||
+        c->alloc_stale)
         return; /* B1, B2 */
     if (m->u.eqdata.last) {
         if (c->eq_epoch != m->epoch || !c->eq_last) {
@@ -266,17 +263,15 @@ static void install(struct chain *c, const struct kt_cfg *cfg, int me)
              !takes_part || cfg->members[me].incarnation == c->incarnation);
     c->cfg = *cfg;
     c->have_cfg = true;
-    c->phase = CHAIN_ACTIVE;
     c->promised = kt_max_u64(c->promised, cfg->epoch);
     c->me = me < 0 ? 0 : (uint8_t)me;
     c->n_serving = (uint8_t)kt_cfg_serving(cfg);
-    c->role = CHAIN_NONE;
-    if (state == KT_M_SERVING) {
-        c->role = CHAIN_MEMBER;
+    if (state == KT_M_SERVING)
         c->whole = cfg->history;
-    } else if (state == KT_M_SYNCING) {
-        c->role = CHAIN_DST;
-    }
+    chain_move(c, CHAIN_ACTIVE,
+               state == KT_M_SERVING   ? CHAIN_MEMBER
+               : state == KT_M_SYNCING ? CHAIN_DST
+                                       : CHAIN_NONE);
     c->eq_epoch = 0;
     memset(c->eq_push, 0, sizeof(c->eq_push));
     memset(&c->dst, 0, sizeof(c->dst));
@@ -290,7 +285,7 @@ void chain_on_activate(struct chain *c, const struct chain_event *ev,
                        struct chain_out *out)
 {
     const struct kt_cfg *cfg = ev->msg->cfg;
-    if (c->phase == CHAIN_FAULTY || !cfg)
+    if (!cfg)
         return;
     int me = kt_cfg_find(cfg, &c->store);
     bool known = c->phase == CHAIN_ACTIVE && c->cfg.epoch == cfg->epoch;
@@ -319,8 +314,8 @@ void chain_epoch_pump(struct chain *c, struct chain_out *out)
 {
     if (c->phase == CHAIN_SEALING && c->appends == 0 &&
         (c->promised >= c->sealing || !KT_RULE(promise_saved))) {
-        assert(kt_rid_eq(c->received, c->applied));
-        c->phase = CHAIN_SEALED;
+        KT_HOLDS(I10, kt_rid_eq(c->received, c->applied));
+        chain_move(c, CHAIN_SEALED, c->role);
         seal_ok(c, out);
     }
     if (c->phase != CHAIN_SEALED || c->eq_epoch != c->sealing)
