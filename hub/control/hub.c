@@ -35,7 +35,7 @@ int hub_load_node(struct hub *h, const struct hub_node_row *r)
         struct hub_node *n = &h->nodes[i];
         if (n->state != HUB_NODE_FREE)
             continue;
-        n->state = HUB_NODE_UNKNOWN;
+        hub_node_move(n, HUB_NODE_UNKNOWN);
         n->row = *r;
         return 0;
     }

@@ -266,5 +266,5 @@ void hub_register_stored(struct hub *h, struct hub_node *n)
     /* It hung up meanwhile: known, but not here. */
     n->row = n->reg_row;
     if (n->state == HUB_NODE_FREE)
-        n->state = HUB_NODE_UNKNOWN;
+        hub_node_move(n, HUB_NODE_UNKNOWN);
 }

@@ -163,12 +163,11 @@ static void cancel(struct hub *h, struct hub_chain *c, enum hub_detail d)
         hub_op_again(h, c);
 }
 
-void hub_order_released(struct hub *h, const struct hub_node *from,
-                        const struct kt_msg *m)
+void hub_order_released(struct hub *h, struct hub_chain *c,
+                        const struct hub_node *from, const struct kt_msg *m)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
-
-    if (!c || c->order.kind != HUB_ORDER_DISCARD ||
+    (void)m;
+    if (c->order.kind != HUB_ORDER_DISCARD ||
         !kt_id_eq(&c->order.store, &from->row.store))
         return;
     c->order.released = true;

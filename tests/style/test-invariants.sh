@@ -80,4 +80,4 @@ must_find "hub.c does not assert I5" \
 must_find "does not cite I6" '/| I6 /s,`.*`,`tests/sim/net.c`,'
 must_find "has no case zz" '/| I22 /s,#[a-z_]*,#zz,'
 
-verdict "$(table_lacks <DESIGN.md)" "I1 to I23 are asserted where DESIGN.md says"
+verdict "$(table_lacks <DESIGN.md)" "I1 to I23 are asserted as DESIGN.md says"
