@@ -269,7 +269,7 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
     const struct kt_cfg old = c->row.cfg;
     const struct kt_cfg *cfg = &c->row.cfg;
 
-    KT_HOLDS(I5, c->op.txn == h->stored_txn);
+    KT_HOLDS(I5, hub_is_stored(h, c));
     KT_HOLDS(I1, c->op.next.cfg.epoch > old.epoch);
     ordered(h, c);
     c->row = c->op.next;

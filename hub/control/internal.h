@@ -80,6 +80,11 @@ void hub_release(struct hub *h, uint64_t conn, uint64_t chain,
                  const struct kt_id *volume);
 
 /* ---- check.c ---- */
+/* This step is about op.next being stored. */
+static inline bool hub_is_stored(const struct hub *h, const struct hub_chain *c)
+{
+    return h->stored_txn && c->op.txn == h->stored_txn;
+}
 /* op.next is what may be committed. */
 void hub_check_commit(const struct hub *h, const struct hub_chain *c);
 

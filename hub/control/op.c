@@ -391,7 +391,7 @@ void hub_op_prepared(struct hub *h, struct hub_chain *c)
 {
     struct hub_op *op = &c->op;
 
-    KT_HOLDS(I1, op->txn == h->stored_txn);
+    KT_HOLDS(I1, hub_is_stored(h, c));
     c->row = op->next;
     hub_op_move(c, HUB_OP_SEAL);
     op->since_ms = h->now_ms;

@@ -25,7 +25,7 @@ static void check_writes(const struct engine_chain *c)
     for (; l != &c->writes; l = l->next, n++) {
         const struct engine_part *p = part_of(l);
         assert(p->chain == c && p->req && !p->kept);
-        KT_HOLDS(I16, !c->replaying || p->wseq == 0);
+        KT_HOLDS(I16, !eng_replaying(c) || p->wseq == 0);
         KT_HOLDS(I19, p->wseq < c->next_wseq);
         KT_HOLDS(I19, !p->wseq || (!fresh && p->wseq > before));
         fresh = p->wseq == 0;
@@ -46,12 +46,12 @@ static void check_kept(const struct engine_chain *c)
         const struct engine_kept *k = kept_of(l);
         rest = rest || k == c->replay_next;
         KT_HOLDS(I16, k->vgen <= c->cfg.vgen);
-        KT_HOLDS(I16, c->replaying || k->vgen == c->cfg.vgen);
+        KT_HOLDS(I16, eng_replaying(c) || k->vgen == c->cfg.vgen);
         KT_HOLDS(I16, !rest || k->vgen < c->cfg.vgen);
-        KT_HOLDS(I16, c->replaying || k->seq <= c->max_acked);
+        KT_HOLDS(I16, eng_replaying(c) || k->seq <= c->max_acked);
     }
-    KT_HOLDS(I16,
-             c->replaying == (c->replay_next || !eng_list_empty(&c->replays)));
+    KT_HOLDS(I16, eng_replaying(c) ==
+                      (c->replay_next || !eng_list_empty(&c->replays)));
     KT_HOLDS(I16, eng_list_empty(&c->kept) == eng_list_empty(&c->dirty));
 }
 
@@ -61,7 +61,7 @@ static void check_reads(const struct engine_chain *c)
     uint32_t n = 0;
 
     for (; l != &c->reads; l = l->next, n++)
-        KT_HOLDS(B11, !c->replaying || part_of(l)->state != PART_SENT);
+        KT_HOLDS(B11, !eng_replaying(c) || part_of(l)->state != PART_SENT);
     assert(n == c->n_reads);
 }
 
@@ -71,7 +71,7 @@ static void check_flush(const struct engine_chain *c)
 
     if (!c->fl.active)
         return;
-    KT_HOLDS(I13, c->fl.epoch == c->cfg.epoch && !c->replaying);
+    KT_HOLDS(I13, c->fl.epoch == c->cfg.epoch && !eng_replaying(c));
     KT_HOLDS(I13, c->fl.ok != all && !(c->fl.ok & ~all));
     KT_HOLDS(I16, c->fl.upto <= c->max_acked);
 }
@@ -84,7 +84,7 @@ static void check_chain(const struct engine *e, const struct engine_chain *c)
     }
     KT_HOLDS(I18, c->cfg.token == e->o.token);
     KT_HOLDS(I20, c->n_serving == kt_cfg_serving(&c->cfg));
-    KT_HOLDS(B10, c->settled_vgen == c->cfg.vgen || c->replaying);
+    KT_HOLDS(B10, c->settled_vgen == c->cfg.vgen || eng_replaying(c));
     check_writes(c);
     check_kept(c);
     check_reads(c);
