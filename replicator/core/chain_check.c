@@ -55,7 +55,7 @@ static void check_member(const struct chain *c)
     KT_HOLDS(I11, m->incarnation == c->incarnation);
     KT_HOLDS(I10, c->received.seq - c->acked <= CHAIN_RING);
     KT_HOLDS(I7, kt_id_eq(&c->whole, &c->cfg.history));
-    KT_HOLDS(I7, c->received.seq == c->applied.seq ||
+    KT_HOLDS(I7, c->received.seq == c->acked ||
                      c->ring[c->received.seq % CHAIN_RING].rec.id.seq ==
                          c->received.seq);
     KT_HOLDS(I8, c->sent <= c->received.seq);

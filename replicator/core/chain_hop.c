@@ -301,9 +301,9 @@ static void acknowledge(struct chain *c, struct chain_out *out)
             e->buf = NULL;
         }
     }
+    KT_HOLDS(I23, c->acked <= c->applied.seq && chain_serves(c));
     KT_HOLDS(I12, c->acked <= c->applied.seq &&
                       (chain_is_tail(c) || c->acked <= c->succ_acked));
-    KT_HOLDS(I23, c->acked <= c->applied.seq && chain_serves(c));
     if (c->acked > before)
         chain_act(out, CHAIN_ACT_ACKED)->seq = c->acked;
 }

@@ -20,7 +20,7 @@ I5  commit_first                    seeds
 I6  in_last                         f10-stale-returns
 I8  resume_first                    seeds
 I9  eq_all                          seeds
-I12 ack_logged                      seeds
+I23 ack_logged                      seeds
 I12 ack_succ                        seeds
 I13 flush_synced                    seeds
 I13 flush_all                       seeds
