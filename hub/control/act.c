@@ -29,6 +29,19 @@ struct kt_msg *hub_send(struct hub *h, uint64_t conn, unsigned type)
     return &a->msg;
 }
 
+void hub_release(struct hub *h, uint64_t conn, uint64_t chain,
+                 const struct kt_id *volume)
+{
+    const struct hub_chain *c = hub_chain_of(h, chain);
+    bool gone = hub_tombed(h, volume) || (c && h->volumes[c->volume].dropping);
+    bool discarded = c && c->order.on && c->order.kind == HUB_ORDER_DISCARD;
+    struct kt_msg *m = hub_send(h, conn, KT_MSG_RELEASE);
+
+    KT_HOLDS(I22, gone || discarded);
+    m->chain = chain;
+    m->u.release.volume = *volume;
+}
+
 void hub_close(struct hub *h, uint64_t conn)
 {
     hub_act(h, HUB_ACT_CLOSE)->conn = conn;

@@ -319,10 +319,7 @@ void hub_chain_run(struct hub *h, struct hub_chain *c)
         if (why)
             hub_op_start(h, c, why);
     }
-    if (c->op.phase == HUB_OP_NONE)
-        hub_activate_resend(h, c);
-    else
-        hub_op_run(h, c);
+    hub_op_turn(h, c);
 }
 
 void hub_chains_tick(struct hub *h)
@@ -366,40 +363,31 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
         return;
     try_again(h, c, (unsigned)i);
     c->known[i].older = c->known[i].older || forgot(c, (unsigned)i);
-    struct hub_sealed *s = &c->op.m[i];
-    const struct kt_member *m = &c->row.cfg.members[i];
-    switch (c->op.phase) {
-    case HUB_OP_NONE:
-        if ((m->incarnation == n->row.incarnation || !KT_RULE(restart_seals)) &&
-            !c->known[i].older &&
-            (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
-            c->act_pending |= (uint8_t)(1u << i);
-            c->act_ms = 0;
-        } else if (m->state == KT_M_QUARANTINED) {
-            /* It may have been cut off when the others went on. */
-            hub_tell_member(h, c, (unsigned)i);
-        }
-        break;
-    case HUB_OP_SEAL:
-        if (s->ok && s->incarnation != n->row.incarnation)
-            *s = (struct hub_sealed){.left_out = s->left_out};
-        c->op.sent_ms = 0;
-        break;
-    case HUB_OP_EQ:
-        c->op.sent_ms = 0;
-        break;
-    default:
-        break;
-    }
+    hub_op_registered(h, c, (unsigned)i, n);
     hub_chain_wake(h, c);
 }
 
-void hub_chain_sync_fin(struct hub *h, const struct hub_node *from,
-                        const struct kt_msg *m)
+/* It is told of the present configuration once more. */
+void hub_chain_back(struct hub *h, struct hub_chain *c, unsigned i,
+                    const struct hub_node *n)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
+    const struct kt_member *m = &c->row.cfg.members[i];
 
-    if (!c || hub_chain_frozen(h, c) || m->epoch != c->row.cfg.epoch)
+    if ((m->incarnation == n->row.incarnation || !KT_RULE(restart_seals)) &&
+        !c->known[i].older &&
+        (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
+        c->act_pending |= (uint8_t)(1u << i);
+        c->act_ms = 0;
+    } else if (m->state == KT_M_QUARANTINED) {
+        /* It may have been cut off when the others went on. */
+        hub_tell_member(h, c, i);
+    }
+}
+
+void hub_chain_sync_fin(struct hub *h, struct hub_chain *c,
+                        const struct hub_node *from, const struct kt_msg *m)
+{
+    if (m->epoch != c->row.cfg.epoch)
         return;
     const struct kt_cfg *cfg = &c->row.cfg;
     int src = kt_cfg_find(cfg, &from->row.store);
@@ -420,12 +408,11 @@ void hub_chain_sync_fin(struct hub *h, const struct hub_node *from,
     hub_chain_run(h, c);
 }
 
-void hub_chain_act_ok(struct hub *h, const struct hub_node *from,
-                      const struct kt_msg *m)
+void hub_chain_act_ok(struct hub *h, struct hub_chain *c,
+                      const struct hub_node *from, const struct kt_msg *m)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
-
-    if (!c || m->epoch != c->row.cfg.epoch)
+    (void)h;
+    if (m->epoch != c->row.cfg.epoch)
         return;
     int i = kt_cfg_find(&c->row.cfg, &from->row.store);
     if (i >= 0)

@@ -79,7 +79,7 @@ static void add_member(const struct hub *h, const struct hub_chain *c,
     const struct hub_node *n = hub_member_node(h, &c->row.cfg.members[i]);
 
     *m = c->row.cfg.members[i];
-    m->state = (uint8_t)state;
+    hub_member_move(c, m, state);
     if (n)
         m->node = n->row.node;
     if (c->op.m[i].ok)
@@ -161,10 +161,9 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     }
     build_members(h, c, next);
     back_off(h, c);
-    assert(kt_cfg_invalid(next) == NULL);
-    assert(next->epoch > c->row.cfg.epoch);
+    hub_check_commit(h, c);
 
-    op->phase = HUB_OP_COMMIT;
+    hub_op_move(c, HUB_OP_COMMIT);
     struct hub_action *a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
     op->txn = a->txn;
     struct hub_row *row = hub_row_add(a, HUB_ROW_CHAIN);
@@ -270,9 +269,11 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
     const struct kt_cfg old = c->row.cfg;
     const struct kt_cfg *cfg = &c->row.cfg;
 
+    KT_HOLDS(I5, hub_is_stored(h, c));
+    KT_HOLDS(I1, c->op.next.cfg.epoch > old.epoch);
     ordered(h, c);
     c->row = c->op.next;
-    memset(&c->op, 0, sizeof(c->op));
+    hub_op_clear(c);
     c->synced = c->sync_failed = false;
     hub_known_reorder(c, cfg);
     if (kt_cfg_serving(cfg) == 1)

@@ -429,6 +429,7 @@ struct hub {
     uint32_t free_hint; /* no free chain below */
     uint32_t cursor;    /* chain to look at first */
     uint64_t next_txn;
+    uint64_t stored_txn; /* during a step: STORED of this one; 0: another */
     uint64_t start_ms, now_ms, wall_s;
     bool broken; /* a commit failed */
     /* B15 */
@@ -476,6 +477,9 @@ int hub_load_tomb(struct hub *h, const struct hub_tomb_row *r) KT_MUST_CHECK;
 void hub_start(struct hub *h, uint64_t now_ms);
 
 void hub_step(struct hub *h, const struct hub_event *ev, struct hub_out *out);
+/* Asserts what must hold between steps, each by its number. It looks at every
+ * chain: for tests and the simulator. */
+void hub_check(const struct hub *h);
 
 /* ---- looking at it, for people's answers and for tests ---- */
 

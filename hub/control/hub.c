@@ -35,7 +35,7 @@ int hub_load_node(struct hub *h, const struct hub_node_row *r)
         struct hub_node *n = &h->nodes[i];
         if (n->state != HUB_NODE_FREE)
             continue;
-        n->state = HUB_NODE_UNKNOWN;
+        hub_node_move(n, HUB_NODE_UNKNOWN);
         n->row = *r;
         return 0;
     }
@@ -210,6 +210,7 @@ static void stored(struct hub *h, const struct hub_event *ev)
         h->broken = true; /* nothing may be acknowledged any more */
         return;
     }
+    h->stored_txn = ev->txn;
     switch (ev->txn >> 17 & 7) {
     case HUB_OWNER_NODE:
         if (i < h->nodes_max && h->nodes[i].reg_txn == ev->txn)
@@ -241,6 +242,7 @@ void hub_step(struct hub *h, const struct hub_event *ev, struct hub_out *out)
     if (h->broken)
         return;
     h->out = out;
+    h->stored_txn = 0;
     h->now_ms = kt_max_u64(h->now_ms, ev->now_ms);
     if (ev->wall_s)
         h->wall_s = ev->wall_s;

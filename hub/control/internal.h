@@ -75,6 +75,19 @@ void hub_text_time(struct hub_text *t, uint64_t epoch_s);
 /* ERROR to conn; the text is completed by the caller. */
 struct hub_text hub_error(struct hub *h, uint64_t conn, uint64_t req, int err);
 
+/* The copy of this chain may go; it must not be merely unknown (I22). */
+void hub_release(struct hub *h, uint64_t conn, uint64_t chain,
+                 const struct kt_id *volume);
+
+/* ---- check.c ---- */
+/* This step is about op.next being stored. */
+static inline bool hub_is_stored(const struct hub *h, const struct hub_chain *c)
+{
+    return h->stored_txn && c->op.txn == h->stored_txn;
+}
+/* op.next is what may be committed. */
+void hub_check_commit(const struct hub *h, const struct hub_chain *c);
+
 /* ---- find.c ---- */
 uint32_t hub_node_index(const struct hub *h, const struct hub_node *n);
 uint32_t hub_volume_index(const struct hub *h, const struct hub_volume *v);
@@ -146,24 +159,45 @@ void hub_chains_freed(struct hub *h, const struct hub_node *n);
 bool hub_node_leaves(const struct hub *h, const struct hub_node *n);
 void hub_chain_run(struct hub *h, struct hub_chain *c);
 void hub_chains_tick(struct hub *h);
-void hub_chain_sync_fin(struct hub *h, const struct hub_node *from,
-                        const struct kt_msg *m);
-void hub_chain_act_ok(struct hub *h, const struct hub_node *from,
-                      const struct kt_msg *m);
+void hub_chain_sync_fin(struct hub *h, struct hub_chain *c,
+                        const struct hub_node *from, const struct kt_msg *m);
+void hub_chain_act_ok(struct hub *h, struct hub_chain *c,
+                      const struct hub_node *from, const struct kt_msg *m);
+void hub_chain_back(struct hub *h, struct hub_chain *c, unsigned i,
+                    const struct hub_node *n);
 /* The node registered: with another incarnation, or with its old one. */
 void hub_chain_registered(struct hub *h, struct hub_chain *c,
                           const struct hub_node *n);
 
+/* ---- table.c: states, their moves, and what each thing means in them ---- */
+/* The only places that change what they are named for. */
+void hub_op_move(struct hub_chain *c, enum hub_phase to);
+void hub_op_clear(struct hub_chain *c); /* no operation */
+void hub_node_move(struct hub_node *n, enum hub_node_state to);
+/* m: member of the next configuration, still in its old state. */
+void hub_member_move(const struct hub_chain *c, struct kt_member *m,
+                     unsigned to);
+/* Its turn has come; its row was stored; the node of member i is back. */
+void hub_op_turn(struct hub *h, struct hub_chain *c);
+void hub_op_stored(struct hub *h, struct hub_chain *c);
+void hub_op_registered(struct hub *h, struct hub_chain *c, unsigned i,
+                       const struct hub_node *n);
+/* What a member says about a chain. */
+void hub_chain_hear(struct hub *h, const struct hub_node *from,
+                    const struct kt_msg *m);
+
 /* ---- op.c: P1 to P3 ---- */
 void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why);
 void hub_op_again(struct hub *h, struct hub_chain *c);
-void hub_op_run(struct hub *h, struct hub_chain *c);
-void hub_op_stored(struct hub *h, struct hub_chain *c);
-void hub_op_sealed(struct hub *h, const struct hub_node *from,
-                   const struct kt_msg *m);
-void hub_op_refused(struct hub *h, const struct kt_msg *m);
-void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
-                  const struct kt_msg *m);
+void hub_op_prepared(struct hub *h, struct hub_chain *c);
+void hub_op_seal_turn(struct hub *h, struct hub_chain *c);
+void hub_op_eq_turn(struct hub *h, struct hub_chain *c);
+void hub_op_sealed(struct hub *h, struct hub_chain *c,
+                   const struct hub_node *from, const struct kt_msg *m);
+void hub_op_refused(struct hub *h, struct hub_chain *c,
+                    const struct hub_node *from, const struct kt_msg *m);
+void hub_op_eq_ok(struct hub *h, struct hub_chain *c,
+                  const struct hub_node *from, const struct kt_msg *m);
 bool hub_op_in_last(const struct hub_chain *c, unsigned member);
 
 /* ---- seal.c: what the answers to SEAL mean ---- */
@@ -258,8 +292,8 @@ void hub_order_admin(struct hub *h, const struct hub_event *ev);
 void hub_order_fenced(struct hub *h, struct hub_volume *v);
 void hub_order_end(struct hub *h, struct hub_chain *c, enum hub_detail d);
 void hub_order_turn(struct hub *h, struct hub_chain *c);
-void hub_order_released(struct hub *h, const struct hub_node *from,
-                        const struct kt_msg *m);
+void hub_order_released(struct hub *h, struct hub_chain *c,
+                        const struct hub_node *from, const struct kt_msg *m);
 /* The member meant, or -1. */
 int hub_order_member(const struct hub_chain *c);
 int hub_order_promoted(const struct hub_chain *c);

@@ -34,7 +34,7 @@ void hub_node_up(struct hub *h, struct hub_node *n)
     n->confirmed = false;
     if (n->state == HUB_NODE_UP)
         return;
-    n->state = HUB_NODE_UP;
+    hub_node_move(n, HUB_NODE_UP);
     struct hub_action *a = hub_note(h, HUB_N_NODE_UP);
     a->node = hub_node_index(h, n);
     a->a = n->row.incarnation;
@@ -45,7 +45,7 @@ static void dead(struct hub *h, struct hub_node *n, bool confirmed)
 {
     if (n->state == HUB_NODE_DEAD && n->confirmed >= confirmed)
         return;
-    n->state = HUB_NODE_DEAD;
+    hub_node_move(n, HUB_NODE_DEAD);
     n->confirmed = confirmed;
     struct hub_action *a = hub_note(h, HUB_N_NODE_DEAD);
     a->node = hub_node_index(h, n);
@@ -72,7 +72,7 @@ static void suspect(struct hub *h, struct hub_node *n)
 
     if (n->state != HUB_NODE_SUSPECT)
         hub_note(h, HUB_N_NODE_SUSPECT)->node = hub_node_index(h, n);
-    n->state = HUB_NODE_SUSPECT;
+    hub_node_move(n, HUB_NODE_SUSPECT);
     n->suspect_ms = h->now_ms;
     n->hub_says = n->peer_says = SAYS_NOTHING;
     if (n->conn)
@@ -260,49 +260,42 @@ static void heartbeat(struct hub *h, struct hub_node *n, const struct kt_msg *m)
     hub_send(h, n->conn, KT_MSG_HB_OK)->req = m->req;
 }
 
+static void probe_ok(struct hub *h, struct hub_node *n, const struct kt_msg *m)
+{
+    struct hub_node *o = hub_node_of(h, &m->u.report.node.id);
+
+    (void)n;
+    if (o && o->state == HUB_NODE_SUSPECT)
+        o->peer_says = m->u.report.err > 0 ? -EIO : m->u.report.err;
+}
+
+static void leave(struct hub *h, struct hub_node *n, const struct kt_msg *m)
+{
+    n->leaving = true;
+    n->leave_said = false;
+    n->leave_req = m->req;
+    n->leave_ms = h->now_ms;
+    hub_chains_wake_node(h, n);
+}
+
+typedef void node_handler(struct hub *, struct hub_node *,
+                          const struct kt_msg *);
+
+/* About the node itself; the rest is about a chain. */
+static node_handler *const about_node[KT_MSG_TYPE_END] = {
+    [KT_MSG_HB] = heartbeat,
+    [KT_MSG_REPORT] = report,
+    [KT_MSG_PROBE_OK] = probe_ok,
+    [KT_MSG_LEAVE] = leave,
+};
+
 void hub_node_msg(struct hub *h, struct hub_node *n, const struct kt_msg *m)
 {
-    struct hub_node *o;
-
-    hub_node_up(h, n);
-    switch (m->type) {
-    case KT_MSG_HB:
-        heartbeat(h, n, m);
-        break;
-    case KT_MSG_REPORT:
-        report(h, n, m);
-        break;
-    case KT_MSG_PROBE_OK:
-        o = hub_node_of(h, &m->u.report.node.id);
-        if (o && o->state == HUB_NODE_SUSPECT)
-            o->peer_says = m->u.report.err > 0 ? -EIO : m->u.report.err;
-        break;
-    case KT_MSG_LEAVE:
-        n->leaving = true;
-        n->leave_said = false;
-        n->leave_req = m->req;
-        n->leave_ms = h->now_ms;
-        hub_chains_wake_node(h, n);
-        break;
-    case KT_MSG_SEAL_OK:
-        hub_op_sealed(h, n, m);
-        break;
-    case KT_MSG_SEAL_REFUSED:
-        hub_op_refused(h, m);
-        break;
-    case KT_MSG_EQ_OK:
-        hub_op_eq_ok(h, n, m);
-        break;
-    case KT_MSG_ACT_OK:
-        hub_chain_act_ok(h, n, m);
-        break;
-    case KT_MSG_SYNC_FIN:
-        hub_chain_sync_fin(h, n, m);
-        break;
-    case KT_MSG_RELEASE_OK:
-        hub_order_released(h, n, m);
-        break;
-    default:
-        break; /* PONG: being heard was the point */
-    }
+    hub_node_up(h, n); /* being heard is the point of a PONG */
+    if (m->type >= KT_MSG_TYPE_END)
+        return;
+    if (about_node[m->type])
+        about_node[m->type](h, n, m);
+    else
+        hub_chain_hear(h, n, m);
 }

@@ -6,6 +6,7 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 	%D%/act.c \
 	%D%/attach.c \
 	%D%/chain.c \
+	%D%/check.c \
 	%D%/commit.c \
 	%D%/find.c \
 	%D%/hub.c \
@@ -17,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 	%D%/recover.c \
 	%D%/regain.c \
 	%D%/seal.c \
+	%D%/table.c \
 	%D%/volume.c
 
 hub_world = tests/unit/hub_world.c tests/unit/hub_world.h \

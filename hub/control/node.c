@@ -176,9 +176,7 @@ static void note_report(struct hub *h, const struct hub_event *ev,
 
     if ((!c || h->volumes[c->volume].dropping) && hub_tombed(h, &r->volume)) {
         /* I22: nothing is deleted because it is merely unknown. */
-        struct kt_msg *m = hub_send(h, ev->conn, KT_MSG_RELEASE);
-        m->chain = r->chain;
-        m->u.release.volume = r->volume;
+        hub_release(h, ev->conn, r->chain, &r->volume);
         return;
     }
     if (c && !kt_id_eq(&c->row.cfg.volume, &r->volume) &&
@@ -268,5 +266,5 @@ void hub_register_stored(struct hub *h, struct hub_node *n)
     /* It hung up meanwhile: known, but not here. */
     n->row = n->reg_row;
     if (n->state == HUB_NODE_FREE)
-        n->state = HUB_NODE_UNKNOWN;
+        hub_node_move(n, HUB_NODE_UNKNOWN);
 }

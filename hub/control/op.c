@@ -14,7 +14,7 @@ static void prepare(struct hub *h, struct hub_chain *c)
 {
     struct hub_op *op = &c->op;
 
-    op->phase = HUB_OP_PREPARE;
+    hub_op_move(c, HUB_OP_PREPARE);
     op->next = c->row;
     op->next.prepare = op->epoch;
     op->next.given_term = hub_giving_term(h);
@@ -55,8 +55,7 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
     assert(c->op.phase == HUB_OP_NONE && why);
     int syncing = kt_cfg_syncing(&c->row.cfg);
 
-    memset(&c->op, 0, sizeof(c->op));
-    c->op.donor = -1;
+    hub_op_clear(c);
     c->op.why = why;
     c->op.cold = is_cold(h, c);
     if (c->op.cold)
@@ -136,18 +135,14 @@ static void send_seals(struct hub *h, struct hub_chain *c)
     }
 }
 
-void hub_op_sealed(struct hub *h, const struct hub_node *from,
-                   const struct kt_msg *m)
+void hub_op_sealed(struct hub *h, struct hub_chain *c,
+                   const struct hub_node *from, const struct kt_msg *m)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
-
-    if (!c || hub_chain_frozen(h, c))
-        return;
     struct hub_op *op = &c->op;
     const struct kt_cfg *cfg = &c->row.cfg;
     int i = kt_cfg_find(cfg, &m->u.seal_ok.store);
-    c->heard = kt_max_u64(c->heard, m->u.seal_ok.promised);
-    if (op->phase != HUB_OP_SEAL || m->epoch != op->epoch || i < 0 ||
+
+    if (m->epoch != op->epoch || i < 0 ||
         !kt_id_eq(&from->row.store, &m->u.seal_ok.store) ||
         from->row.incarnation != m->u.seal_ok.incarnation)
         return;
@@ -170,15 +165,11 @@ void hub_op_sealed(struct hub *h, const struct hub_node *from,
     hub_chain_run(h, c);
 }
 
-void hub_op_refused(struct hub *h, const struct kt_msg *m)
+void hub_op_refused(struct hub *h, struct hub_chain *c,
+                    const struct hub_node *from, const struct kt_msg *m)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
-
-    if (!c || hub_chain_frozen(h, c))
-        return;
-    c->heard = kt_max_u64(c->heard, m->u.seal_ok.promised);
-    if (c->op.phase != HUB_OP_SEAL || c->heard < c->op.epoch ||
-        m->epoch != c->op.epoch)
+    (void)from;
+    if (c->heard < c->op.epoch || m->epoch != c->op.epoch)
         return;
     hub_op_again(h, c);
     hub_chain_run(h, c);
@@ -278,15 +269,13 @@ static void eq_failed(struct hub *h, struct hub_chain *c, unsigned member,
     hub_chain_run(h, c);
 }
 
-void hub_op_eq_ok(struct hub *h, const struct hub_node *from,
-                  const struct kt_msg *m)
+void hub_op_eq_ok(struct hub *h, struct hub_chain *c,
+                  const struct hub_node *from, const struct kt_msg *m)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
-
-    if (!c || hub_chain_frozen(h, c) || c->op.phase != HUB_OP_EQ ||
-        m->epoch != c->op.epoch)
-        return;
     struct hub_op *op = &c->op;
+
+    if (m->epoch != op->epoch)
+        return;
     int i = kt_cfg_find(&c->row.cfg, &m->u.eq_ok.store);
     if (i < 0 || !(op->m[i].target || op->donor == i))
         return;
@@ -392,7 +381,24 @@ static bool eq_broken(const struct hub *h, const struct hub_chain *c)
 
 /* ---- the turn of an operation ---- */
 
-static void seal_turn(struct hub *h, struct hub_chain *c)
+void hub_op_eq_turn(struct hub *h, struct hub_chain *c)
+{
+    struct hub_op *op = &c->op;
+
+    if (eq_broken(h, c)) {
+        hub_op_again(h, c);
+    } else if (eq_done(c)) {
+        hub_commit(h, c);
+    } else if (h->now_ms - op->since_ms >= op->limit_ms) {
+        eq_late(h, c);
+    } else {
+        send_eq(h, c);
+        hub_chain_due(c, op->sent_ms + HUB_EQ_RESEND_MS);
+        hub_chain_due(c, op->since_ms + op->limit_ms);
+    }
+}
+
+void hub_op_seal_turn(struct hub *h, struct hub_chain *c)
 {
     struct hub_op *op = &c->op;
 
@@ -416,47 +422,21 @@ static void seal_turn(struct hub *h, struct hub_chain *c)
     op->donor = hub_seal_donor(h, c);
     assert(op->donor >= 0);
     choose_targets(h, c);
-    op->phase = HUB_OP_EQ;
+    hub_op_move(c, HUB_OP_EQ);
     op->since_ms = h->now_ms;
     op->sent_ms = 0;
+    hub_op_eq_turn(h, c);
 }
 
-void hub_op_run(struct hub *h, struct hub_chain *c)
+/* The row with the PREPARE is stored. */
+void hub_op_prepared(struct hub *h, struct hub_chain *c)
 {
     struct hub_op *op = &c->op;
 
-    if (op->phase == HUB_OP_SEAL)
-        seal_turn(h, c);
-    if (op->phase != HUB_OP_EQ)
-        return;
-    if (eq_broken(h, c)) {
-        hub_op_again(h, c);
-    } else if (eq_done(c)) {
-        hub_commit(h, c);
-    } else if (h->now_ms - op->since_ms >= op->limit_ms) {
-        eq_late(h, c);
-    } else {
-        send_eq(h, c);
-        hub_chain_due(c, op->sent_ms + HUB_EQ_RESEND_MS);
-        hub_chain_due(c, op->since_ms + op->limit_ms);
-    }
-}
-
-void hub_op_stored(struct hub *h, struct hub_chain *c)
-{
-    struct hub_op *op = &c->op;
-
-    if (op->phase == HUB_OP_REGAIN) {
-        hub_regain_chain_stored(h, c);
-    } else if (op->phase == HUB_OP_PREPARE) {
-        c->row = op->next;
-        op->phase = HUB_OP_SEAL;
-        op->since_ms = h->now_ms;
-        op->sent_ms = 0;
-        op->sealed_ms = 0;
-    } else {
-        assert(op->phase == HUB_OP_COMMIT);
-        hub_commit_stored(h, c);
-    }
-    hub_chain_run(h, c);
+    KT_HOLDS(I1, hub_is_stored(h, c));
+    c->row = op->next;
+    hub_op_move(c, HUB_OP_SEAL);
+    op->since_ms = h->now_ms;
+    op->sent_ms = 0;
+    op->sealed_ms = 0;
 }

@@ -163,12 +163,11 @@ static void cancel(struct hub *h, struct hub_chain *c, enum hub_detail d)
         hub_op_again(h, c);
 }
 
-void hub_order_released(struct hub *h, const struct hub_node *from,
-                        const struct kt_msg *m)
+void hub_order_released(struct hub *h, struct hub_chain *c,
+                        const struct hub_node *from, const struct kt_msg *m)
 {
-    struct hub_chain *c = hub_chain_of(h, m->chain);
-
-    if (!c || c->order.kind != HUB_ORDER_DISCARD ||
+    (void)m;
+    if (c->order.kind != HUB_ORDER_DISCARD ||
         !kt_id_eq(&c->order.store, &from->row.store))
         return;
     c->order.released = true;
@@ -197,7 +196,5 @@ void hub_order_turn(struct hub *h, struct hub_chain *c)
     c->order.sent_ms = h->now_ms;
     if (!hub_node_live(n))
         return;
-    struct kt_msg *m = hub_send(h, n->conn, KT_MSG_RELEASE);
-    m->chain = c->row.cfg.chain;
-    m->u.release.volume = c->row.cfg.volume;
+    hub_release(h, n->conn, c->row.cfg.chain, &c->row.cfg.volume);
 }

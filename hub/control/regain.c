@@ -36,9 +36,8 @@ void hub_regain_chain(struct hub *h, struct hub_chain *c)
     hub_order_end(h, c, HUB_D_BUSY);
     c->recovering = true;
     c->heard = kt_max_u64(c->heard, kt_max_u64(c->op.epoch, c->row.prepare));
-    memset(&c->op, 0, sizeof(c->op));
+    hub_op_clear(c);
     memset(&c->regain, 0, sizeof(c->regain));
-    c->op.donor = -1;
     c->op.next = c->row;
     c->regain.token = c->row.cfg.token;
     c->regain.client = c->row.cfg.client;
@@ -485,7 +484,7 @@ static void take_chain(struct hub *h, struct hub_chain *c)
     a->chain = next->cfg.chain;
     a->a = next->cfg.epoch;
     a->b = n_lost;
-    c->op.phase = HUB_OP_REGAIN;
+    hub_op_move(c, HUB_OP_REGAIN);
     a = hub_store(h, HUB_OWNER_CHAIN, hub_chain_index(h, c));
     c->op.txn = a->txn;
     hub_row_add(a, HUB_ROW_CHAIN)->u.chain = next;
@@ -493,10 +492,9 @@ static void take_chain(struct hub *h, struct hub_chain *c)
 
 void hub_regain_chain_stored(struct hub *h, struct hub_chain *c)
 {
-    assert(c->recovering && c->op.phase == HUB_OP_REGAIN);
+    assert(c->recovering);
     c->row = c->op.next;
-    memset(&c->op, 0, sizeof(c->op));
-    c->op.donor = -1;
+    hub_op_clear(c);
     c->recovering = false;
     hub_known_reorder(c, &c->row.cfg);
     /* News came while this was being stored: the volume is asked again. */

@@ -338,9 +338,7 @@ static void drop(struct hub *h, struct hub_volume *v)
                 hub_member_node(h, &c->row.cfg.members[i]);
             if (!n || !n->conn)
                 continue;
-            struct kt_msg *m = hub_send(h, n->conn, KT_MSG_RELEASE);
-            m->chain = c->row.cfg.chain;
-            m->u.release.volume = v->row.id;
+            hub_release(h, n->conn, c->row.cfg.chain, &v->row.id);
         }
         hub_order_end(h, c, HUB_D_BUSY);
         hub_chain_free(h, c);

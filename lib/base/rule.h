@@ -12,6 +12,7 @@
 #ifndef KT_BASE_RULE_H
 #define KT_BASE_RULE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -270,5 +271,11 @@ extern uint64_t kt_reached[KT_REACH_END];
 #define KT_RULE(name) true
 #define KT_REACH(name) ((void)0)
 #endif
+
+/* An assertion that cites what it stands for: an invariant (I) or a decision
+ * (B) of DESIGN.md, which has a table of them. Like any assertion it is for
+ * our own bugs: nothing that comes from a network or a disk may break it. */
+#define KT_HOLDS(number, cond)                                                 \
+    assert((!KT_RULE(self_check) || (cond)) && #number)
 
 #endif

@@ -60,8 +60,10 @@ static void written(struct engine *e, struct engine_part *p, uint64_t seq)
         eng_part_settle(e, p, 0, seq);
 }
 
-static void on_ack(struct engine *e, const struct kt_msg *m)
+static void on_ack(struct engine *e, uint32_t slot, const struct kt_msg *m,
+                   int err)
 {
+    (void)slot, (void)err;
     struct engine_part *p = write_of(e, m, m->u.ack.wseq);
     if (!p || m->u.ack.token != e->o.token)
         return;
@@ -74,6 +76,8 @@ static void on_ack(struct engine *e, const struct kt_msg *m)
         return;
     if (m->epoch < p->chain->cfg.epoch)
         KT_REACH(ack_old_epoch);
+    KT_HOLDS(I20, m->epoch <= p->chain->cfg.epoch);
+    KT_HOLDS(I16, m->u.ack.vgen == p->chain->cfg.vgen);
     written(e, p, m->u.ack.id.seq);
 }
 
@@ -162,8 +166,10 @@ static void damaged(struct engine *e, struct engine_part *p)
     try_another(e, p, p->damaged == 3);
 }
 
-static void on_data(struct engine *e, const struct kt_msg *m, int err)
+static void on_data(struct engine *e, uint32_t slot, const struct kt_msg *m,
+                    int err)
 {
+    (void)slot; /* gen says which sending it answers */
     struct engine_part *p = read_of(e, m);
     if (!p || p->op != ENGINE_READ)
         return;
@@ -172,7 +178,8 @@ static void on_data(struct engine *e, const struct kt_msg *m, int err)
         damaged(e, p);
         return;
     }
-    assert(!p->chain->replaying || !KT_RULE(replay_quiet)); /* B11 */
+    KT_HOLDS(B11, !eng_replaying(p->chain));
+    KT_HOLDS(I20, m->epoch == p->chain->cfg.epoch);
     copy_out(p, m->buf);
     if (p->at + eng_read_len(p) == p->len) {
         eng_part_settle(e, p, 0, 0);
@@ -183,8 +190,10 @@ static void on_data(struct engine *e, const struct kt_msg *m, int err)
     eng_requeue_read(e, p);
 }
 
-static void on_stat_ok(struct engine *e, const struct kt_msg *m, int err)
+static void on_stat_ok(struct engine *e, uint32_t slot, const struct kt_msg *m,
+                       int err)
 {
+    (void)slot;
     struct engine_part *p = read_of(e, m);
     if (!p || p->op != ENGINE_STAT)
         return;
@@ -280,8 +289,10 @@ static void read_nak(struct engine *e, struct engine_part *p,
     }
 }
 
-static void on_nak(struct engine *e, uint32_t slot, const struct kt_msg *m)
+static void on_nak(struct engine *e, uint32_t slot, const struct kt_msg *m,
+                   int err)
 {
+    (void)err;
     if (m->req & ENG_REQ_CFG)
         return;
     if (m->req & ENG_REQ_FLUSH) {
@@ -306,6 +317,26 @@ static void on_nak(struct engine *e, uint32_t slot, const struct kt_msg *m)
         read_nak(e, p, m);
 }
 
+static void on_flush_ok(struct engine *e, uint32_t slot, const struct kt_msg *m,
+                        int err)
+{
+    struct engine_chain *c = m->req & ENG_REQ_FLUSH ? chain_of(e, m) : NULL;
+    (void)slot, (void)err;
+    if (c)
+        eng_flush_ok(e, c, m);
+}
+
+typedef void answer(struct engine *, uint32_t slot, const struct kt_msg *,
+                    int err);
+
+/* What it says of a part, by the part's own state; of CFG, and of others too,
+ * the configuration is adopted by now, and the rest is not for us. */
+static answer *const answers[KT_MSG_TYPE_END] = {
+    [KT_MSG_ACK] = on_ack,         [KT_MSG_DATA] = on_data,
+    [KT_MSG_STAT_OK] = on_stat_ok, [KT_MSG_FLUSH_OK] = on_flush_ok,
+    [KT_MSG_NAK] = on_nak,
+};
+
 void eng_answer(struct engine *e, uint32_t slot, const struct kt_msg *m,
                 int err)
 {
@@ -318,26 +349,6 @@ void eng_answer(struct engine *e, uint32_t slot, const struct kt_msg *m,
         eng_adopt(e, m->cfg);
     if (e->dead)
         return;
-    struct engine_chain *c;
-    switch (m->type) {
-    case KT_MSG_ACK:
-        on_ack(e, m);
-        break;
-    case KT_MSG_DATA:
-        on_data(e, m, err);
-        break;
-    case KT_MSG_STAT_OK:
-        on_stat_ok(e, m, err);
-        break;
-    case KT_MSG_FLUSH_OK:
-        c = m->req & ENG_REQ_FLUSH ? chain_of(e, m) : NULL;
-        if (c)
-            eng_flush_ok(e, c, m);
-        break;
-    case KT_MSG_NAK:
-        on_nak(e, slot, m);
-        break;
-    default: /* CFG has been adopted; the rest is not for us */
-        break;
-    }
+    if (m->type < KT_MSG_TYPE_END && answers[m->type])
+        answers[m->type](e, slot, m, err);
 }

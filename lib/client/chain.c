@@ -62,11 +62,11 @@ static void take_members(struct engine *e, struct engine_chain *c,
 static void drop_survivors(struct engine *e, struct engine_chain *c,
                            uint64_t base_seq)
 {
-    if (c->replaying)
+    if (eng_replaying(c))
         KT_REACH(replay_again);
     while (!eng_list_empty(&c->replays))
         eng_part_put(e, eng_part_all(c->replays.next));
-    c->replaying = false;
+    eng_move(c, ENG_READY);
     eng_kept_drop(e, c, KT_RULE(replay_base) ? base_seq : 0);
 }
 
@@ -80,10 +80,10 @@ static void replay_begin(struct engine *e, struct engine_chain *c)
         eng_part_queue(e, p);
     }
     c->max_acked = 0;
-    c->replaying = !eng_list_empty(&c->kept);
     c->replay_next = NULL;
-    if (!c->replaying)
+    if (eng_list_empty(&c->kept))
         return;
+    eng_move(c, ENG_REPLAYING);
     c->replay_next = kt_container_of(c->kept.next, struct engine_kept, all);
     c->say_replay = true;
     e->info.replays++;
@@ -103,7 +103,7 @@ static bool overlaps_replay(struct engine_chain *c, const struct engine_kept *k)
 
 void eng_replay_next(struct engine *e, struct engine_chain *c)
 {
-    while (c->replaying && c->replay_next) {
+    while (eng_replaying(c) && c->replay_next) {
         struct engine_kept *k = c->replay_next;
         if (overlaps_replay(c, k))
             return;
@@ -141,7 +141,7 @@ void eng_replay_next(struct engine *e, struct engine_chain *c)
  * that some of it is missing (B10). */
 static void settle(struct engine *e, struct engine_chain *c)
 {
-    if ((c->replaying && KT_RULE(settle_late)) ||
+    if ((eng_replaying(c) && KT_RULE(settle_late)) ||
         c->settled_vgen == c->cfg.vgen)
         return;
     c->settled_vgen = c->cfg.vgen;
@@ -152,16 +152,16 @@ static void settle(struct engine *e, struct engine_chain *c)
 void eng_replay_acked(struct engine *e, struct engine_part *p, uint64_t seq)
 {
     struct engine_chain *c = p->chain;
-    assert(c->replaying && p->kept);
+    assert(eng_replaying(c) && p->kept);
     p->kept->vgen = c->cfg.vgen;
     p->kept->seq = seq;
     eng_part_put(e, p);
     if (!c->replay_next && eng_list_empty(&c->replays)) {
-        c->replaying = false;
+        eng_move(c, ENG_READY);
         settle(e, c);
         /* The slots are free for the others. */
         for (uint32_t i = 0; i < e->n_chains; i++)
-            if (e->chains[i].replaying)
+            if (eng_replaying(&e->chains[i]))
                 eng_work(e, &e->chains[i]);
         e->again = true;
     }
@@ -171,6 +171,8 @@ void eng_replay_acked(struct engine *e, struct engine_part *p, uint64_t seq)
 static void install(struct engine *e, struct engine_chain *c,
                     const struct kt_cfg *cfg)
 {
+    KT_HOLDS(I20, cfg->epoch > c->cfg.epoch);
+    KT_HOLDS(I18, cfg->token == e->o.token);
     bool first = c->cfg.epoch == 0;
     bool lost = !first && cfg->vgen != c->cfg.vgen && KT_RULE(replay);
 
@@ -181,6 +183,8 @@ static void install(struct engine *e, struct engine_chain *c,
     c->want_cfg = false;
     c->cfg_asked = 0;
     e->n_ready += first;
+    if (first)
+        eng_move(c, ENG_READY);
     if (lost)
         replay_begin(e, c);
     else

@@ -166,6 +166,10 @@ struct engine_out {
 void engine_step(struct engine *e, const struct engine_event *ev,
                  struct engine_out *out);
 
+/* Asserts what must hold between steps, each by its number. It looks at every
+ * request and copy: for tests and the simulator. */
+void engine_check(const struct engine *e);
+
 /* ---- for people, logs and tests ---- */
 
 struct engine_info {

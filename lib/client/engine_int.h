@@ -6,6 +6,7 @@
  * answer.c  ACK, DATA, NAK...           chain.c  configurations, replay (I16)
  * retain.c  copies kept (I16)           flush.c  flush rounds (I13)
  * links.c   nodes and choice of member  tick.c   everything with a clock
+ * table.c   states and their moves      check.c  what must hold between steps
  */
 #ifndef KT_CLIENT_ENGINE_INT_H
 #define KT_CLIENT_ENGINE_INT_H
@@ -117,6 +118,15 @@ struct engine_kept {
     uint8_t op, flags;
 };
 
+/* Changed by eng_move only. Beside it a chain may be stalled, which is told to
+ * people and changes nothing; fenced is the engine as a whole, for good. */
+enum eng_state {
+    ENG_NO_CFG,    /* nobody to ask yet */
+    ENG_READY,     /* at cfg */
+    ENG_REPLAYING, /* at cfg, whose vgen is new: first what is kept (I16) */
+    ENG_STATES
+};
+
 struct engine_chain {
     struct kt_cfg cfg; /* epoch 0: none yet */
     uint32_t idx;
@@ -134,7 +144,7 @@ struct engine_chain {
     uint64_t write_bytes, kept_bytes;
     uint64_t pass; /* blocked in this pass of the generator, by bit */
     uint8_t blocked;
-    bool replaying;
+    uint8_t state;         /* enum eng_state */
     uint64_t settled_vgen; /* B10; 0: none yet */
     bool stalled, say_stalled, say_resumed, say_replay, say_settled;
     uint64_t stall_ms, say_ms, progress_ms;
@@ -218,6 +228,22 @@ static inline struct engine_part *eng_part_all(struct engine_link *l)
 static inline struct engine_part *eng_part_q(struct engine_link *l)
 {
     return kt_container_of(l, struct engine_part, q);
+}
+
+/* table.c */
+void eng_move(struct engine_chain *c, enum eng_state to);
+void eng_part_move(struct engine_part *p, enum part_state to);
+/* What a chain does in its state. */
+struct eng_does {
+    bool requests; /* takes new parts */
+    bool rounds;   /* begins flush rounds */
+    bool kept;     /* sends replays of kept writes */
+    bool parts;    /* sends parts of requests */
+};
+const struct eng_does *eng_does(const struct engine_chain *c);
+static inline bool eng_replaying(const struct engine_chain *c)
+{
+    return c->state == ENG_REPLAYING;
 }
 
 /* engine.c */

@@ -95,7 +95,9 @@ static void finish(struct engine *e, struct engine_chain *c)
 {
     c->fl.active = false;
     eng_progress(e, c);
-    eng_kept_drop(e, c, KT_RULE(flush_upto) ? c->fl.upto : c->max_acked);
+    uint64_t upto = KT_RULE(flush_upto) ? c->fl.upto : c->max_acked;
+    KT_HOLDS(I16, upto == c->fl.upto);
+    eng_kept_drop(e, c, upto);
     if (!c->fl.first || c->fl.ticket < c->fl.first)
         return;
     if (c->fl.ticket >= c->fl.last) {
@@ -159,12 +161,11 @@ static int flush_via(const struct engine *e, const struct engine_chain *c,
 bool eng_flush_send(struct engine *e, struct engine_chain *c,
                     struct engine_out *out)
 {
-    if (c->fl.want && !c->fl.active && !c->replaying && c->n_serving)
+    if (c->fl.want && !c->fl.active && eng_does(c)->rounds)
         begin(e, c);
     if (!c->fl.active || e->now < c->fl.due_ms)
         return true;
-    assert((c->fl.epoch == c->cfg.epoch && !c->replaying) ||
-           !KT_RULE(flush_epoch));
+    KT_HOLDS(I13, c->fl.epoch == c->cfg.epoch && !eng_replaying(c));
     for (unsigned i = 0; i < c->n_serving; i++) {
         int via = c->fl.sent & (1u << i) ? -1 : flush_via(e, c, i);
         if (via < 0)
@@ -207,8 +208,12 @@ void eng_flush_ok(struct engine *e, struct engine_chain *c,
         return;
     }
     c->fl.ok |= (uint8_t)(1u << i);
-    if (c->fl.ok == (1u << c->n_serving) - 1 || !KT_RULE(flush_all))
+    if (c->fl.ok == (1u << c->n_serving) - 1 || !KT_RULE(flush_all)) {
+        KT_HOLDS(I13, c->fl.epoch == c->cfg.epoch && !eng_replaying(c));
+        for (unsigned j = 0; j < c->n_serving; j++)
+            KT_HOLDS(I13, c->fl.ok & (1u << j));
         finish(e, c);
+    }
     eng_work(e, c);
 }
 

@@ -51,7 +51,7 @@ static bool admit(struct engine *e, struct engine_chain *c, uint8_t op,
     }
     if (c->blocked & bit)
         return false;
-    if (c->cfg.epoch && !c->replaying &&
+    if (eng_does(c)->requests &&
         (eng_is_write(op) ? writable(e, c, bytes) : readable(e, c)))
         return true;
     c->blocked |= bit;

@@ -5,6 +5,7 @@ noinst_LTLIBRARIES += %D%/libktclient.la
 %C%_libktclient_la_SOURCES = \
 	%D%/answer.c \
 	%D%/chain.c \
+	%D%/check.c \
 	%D%/engine.c \
 	%D%/flush.c \
 	%D%/gen.c \
@@ -12,6 +13,7 @@ noinst_LTLIBRARIES += %D%/libktclient.la
 	%D%/part.c \
 	%D%/req.c \
 	%D%/retain.c \
+	%D%/table.c \
 	%D%/tick.c
 
 unit_tests += tests/unit/test_engine_flush tests/unit/test_engine_handover \

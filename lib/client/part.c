@@ -26,7 +26,7 @@ static struct engine_part *got(struct engine *e, struct engine_part *p,
     touch(p, (uint16_t)idx);
     p->gen = ++e->next_gen;
     p->since_ms = e->now;
-    p->state = PART_QUEUED;
+    eng_part_move(p, PART_QUEUED);
     e->n_parts++;
     return p;
 }
@@ -58,14 +58,15 @@ struct engine_part *eng_part_get_replay(struct engine *e)
     return NULL;
 }
 
-static void set_state(struct engine *e, struct engine_part *p, uint8_t state)
+static void set_state(struct engine *e, struct engine_part *p,
+                      enum part_state state)
 {
     if (p->state == PART_WAITING)
         e->n_waiting--;
     if (p->state == PART_SENT && !eng_is_write(p->op))
         e->nodes[p->slot].out--;
     eng_list_del(&p->q);
-    p->state = state;
+    eng_part_move(p, state);
     if (state == PART_WAITING)
         e->n_waiting++;
     if (state == PART_SENT && !eng_is_write(p->op))
@@ -209,6 +210,8 @@ static enum sent send_write(struct engine *e, struct engine_part *p,
     a->msg.u.write.off = p->off;
     a->msg.u.write.len = p->len;
     a->msg.buf = p->op == ENGINE_WRITE ? &p->buf : NULL;
+    KT_HOLDS(I19, p->wseq > a->msg.u.write.wstable);
+    KT_HOLDS(I16, !eng_replaying(c) || p->kept); /* nothing before these */
     p->slot = c->slot[0];
     p->sent_ms = e->now;
     set_state(e, p, PART_SENT);
@@ -261,6 +264,8 @@ static enum sent send_read(struct engine *e, struct engine_part *p,
         eng_send(e, out, c->slot[i], c, stat ? KT_MSG_STAT : KT_MSG_READ);
     if (!a)
         return SENT_FULL;
+    KT_HOLDS(B11, !eng_replaying(c));
+    KT_HOLDS(I20, i < c->n_serving && c->cfg.members[i].state == KT_M_SERVING);
     p->gen = ++e->next_gen;
     a->msg.req = p->gen << 16 | p->idx;
     if (stat) {
@@ -341,11 +346,13 @@ bool eng_chain_send(struct engine *e, struct engine_chain *c,
 {
     if (!say(c, out) || !send_cfg_get(e, c, out) || !eng_flush_send(e, c, out))
         return false;
-    if (c->replaying) { /* B11: nothing else until it is done */
+    if (eng_does(c)->kept) {
         eng_replay_next(e, c);
-        bool room = send_queue(e, &c->replayq, out);
-        if (!room || KT_RULE(replay_quiet))
-            return room;
+        if (!send_queue(e, &c->replayq, out))
+            return false;
     }
+    /* B11: nothing else until it is done. */
+    if (!eng_does(c)->parts && KT_RULE(replay_quiet))
+        return true;
     return send_queue(e, &c->sendq, out) && send_queue(e, &c->readq, out);
 }

@@ -123,7 +123,7 @@ void eng_kept_load(const struct engine *e, const struct engine_kept *k,
 
 void eng_kept_drop(struct engine *e, struct engine_chain *c, uint64_t upto)
 {
-    assert(!c->replaying);
+    assert(!eng_replaying(c));
     while (!eng_list_empty(&c->kept)) {
         struct engine_kept *k =
             kt_container_of(c->kept.next, struct engine_kept, all);

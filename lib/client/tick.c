@@ -93,7 +93,7 @@ static void tick_chains(struct engine *e)
         }
         if (c->fl.first)
             stalled(e, c, c->fl.since_ms);
-        if (c->replaying || c->fl.want || !eng_list_empty(&c->sendq) ||
+        if (eng_replaying(c) || c->fl.want || !eng_list_empty(&c->sendq) ||
             !eng_list_empty(&c->readq))
             eng_work(e, c);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The dispatcher: who may say what, in which phase it is heard, and the pump
- * that runs after every event and moves whatever can move. */
+/* The step: one event, then the pump, which moves whatever can move. Messages
+ * go by the table in chain_table.c. */
 #include "replicator/core/chain.h"
 
 #include <errno.h>
@@ -88,87 +88,6 @@ void chain_init(struct chain *c, const struct chain_origin *o)
         memcpy(c->alloc, o->alloc, sizeof(c->alloc));
 }
 
-/* ---- who may say what ---- */
-
-enum { FROM_HUB = 1, FROM_PEER = 2, FROM_CLIENT = 4, FROM_CLI = 8 };
-
-typedef void handler(struct chain *, const struct chain_event *,
-                     struct chain_out *);
-
-static void on_ackc(struct chain *c, const struct chain_event *ev,
-                    struct chain_out *out)
-{
-    (void)out;
-    chain_on_ackc(c, ev);
-}
-
-static void on_resume_ok(struct chain *c, const struct chain_event *ev,
-                         struct chain_out *out)
-{
-    (void)out;
-    chain_on_resume_ok(c, ev);
-}
-
-static const struct {
-    handler *fn;
-    uint8_t from;
-} table[KT_MSG_TYPE_END] = {
-    [KT_MSG_WRITE] = {chain_on_write, FROM_CLIENT},
-    [KT_MSG_READ] = {chain_on_read, FROM_CLIENT | FROM_CLI},
-    [KT_MSG_STAT] = {chain_on_read, FROM_CLIENT | FROM_CLI},
-    [KT_MSG_FLUSH] = {chain_on_flush, FROM_CLIENT | FROM_PEER},
-    [KT_MSG_FLUSH_OK] = {chain_on_flush_ok, FROM_PEER},
-    [KT_MSG_FWD] = {chain_on_fwd, FROM_PEER},
-    [KT_MSG_ACKC] = {on_ackc, FROM_PEER},
-    [KT_MSG_RESUME] = {chain_on_resume, FROM_PEER},
-    [KT_MSG_RESUME_OK] = {on_resume_ok, FROM_PEER},
-    [KT_MSG_NAK] = {chain_on_nak, FROM_PEER},
-    [KT_MSG_EQDATA] = {chain_on_eqdata, FROM_PEER},
-    [KT_MSG_SYNC_START] = {chain_dst_msg, FROM_PEER},
-    [KT_MSG_COPY_START] = {chain_dst_msg, FROM_PEER},
-    [KT_MSG_EXT_SUMS] = {chain_dst_msg, FROM_PEER},
-    [KT_MSG_SYNC_EXT] = {chain_dst_msg, FROM_PEER},
-    [KT_MSG_SYNC_END] = {chain_dst_msg, FROM_PEER},
-    [KT_MSG_SYNC_DONE] = {chain_dst_msg, FROM_PEER},
-    [KT_MSG_DIGEST_GET] = {chain_on_digest_get, FROM_PEER | FROM_CLI},
-    [KT_MSG_SYNC_AT] = {chain_src_msg, FROM_PEER},
-    [KT_MSG_DIGEST] = {chain_src_msg, FROM_PEER},
-    [KT_MSG_WANT] = {chain_src_msg, FROM_PEER},
-    [KT_MSG_EXT_DONE] = {chain_src_msg, FROM_PEER},
-    [KT_MSG_SYNC_ACK] = {chain_src_msg, FROM_PEER},
-    [KT_MSG_SEAL] = {chain_on_seal, FROM_HUB},
-    [KT_MSG_EQ] = {chain_on_eq, FROM_HUB},
-    [KT_MSG_ACTIVATE] = {chain_on_activate, FROM_HUB},
-};
-
-static uint8_t from_bit(uint8_t role)
-{
-    switch (role) {
-    case KT_ROLE_HUB:
-        return FROM_HUB;
-    case KT_ROLE_REPLICATOR:
-        return FROM_PEER;
-    case KT_ROLE_CLIENT:
-        return FROM_CLIENT;
-    case KT_ROLE_CLI:
-        return FROM_CLI;
-    }
-    return 0;
-}
-
-static void on_msg(struct chain *c, const struct chain_event *ev,
-                   struct chain_out *out)
-{
-    const struct kt_msg *m = ev->msg;
-    assert(m && m->chain == c->id);
-    if (m->type >= KT_MSG_TYPE_END || !table[m->type].fn ||
-        !(table[m->type].from & from_bit(ev->role))) {
-        chain_nak(c, out, ev, KT_E_PROTO);
-        return;
-    }
-    table[m->type].fn(c, ev, out);
-}
-
 /* ---- completions ---- */
 
 /* I17: an error of the store is final for what it holds. */
@@ -176,7 +95,7 @@ static void store_failed(struct chain *c, struct chain_out *out)
 {
     if (c->phase == CHAIN_FAULTY)
         return;
-    c->phase = CHAIN_FAULTY;
+    chain_move(c, CHAIN_FAULTY, c->role);
     c->succ = CHAIN_SUCC_DOWN;
     chain_src_stop(c);
     chain_drop_ring(c, out);
@@ -316,12 +235,13 @@ static void pump(struct chain *c, struct chain_out *out)
 void chain_step(struct chain *c, const struct chain_event *ev,
                 struct chain_out *out)
 {
+    const struct chain_was was = chain_was(c);
     out->n = 0;
     out->more = false;
     c->now_ms = kt_max_u64(c->now_ms, ev->now_ms);
     switch (ev->type) {
     case CHAIN_EV_MSG:
-        on_msg(c, ev, out);
+        chain_hear(c, ev, out);
         break;
     case CHAIN_EV_LINK_UP:
     case CHAIN_EV_LINK_DOWN:
@@ -346,6 +266,7 @@ void chain_step(struct chain *c, const struct chain_event *ev,
     }
     pump(c, out);
     chain_check(c);
+    chain_check_step(c, &was, ev);
 }
 
 /* ---- what the shell asks ---- */
@@ -374,34 +295,5 @@ void chain_report(const struct chain *c, struct kt_chain_report *ret_r)
     if (c->have_cfg) {
         ret_r->cfg_epoch = c->cfg.epoch;
         ret_r->volume = c->cfg.volume;
-    }
-}
-
-void chain_check(const struct chain *c)
-{
-    assert(c->phase < CHAIN_PHASES);
-    if (c->phase == CHAIN_FAULTY || c->role == CHAIN_DST ||
-        !KT_RULE(self_check))
-        return;
-    /* A target that was left out: its log may be on the way back still. */
-    if (c->role == CHAIN_NONE && c->appends > 0)
-        return;
-    assert(c->acked <= c->applied.seq);
-    /* But for a RESET on its way into the log of one that was fed until now. */
-    bool resets = c->role != CHAIN_MEMBER && c->appends > 0;
-    assert(resets || c->applied.seq <= c->received.seq);
-    if (c->phase != CHAIN_ACTIVE)
-        return;
-    assert(c->have_cfg && c->cfg.phase == KT_PHASE_ACTIVE); /* I5 */
-    assert(c->promised <= c->cfg.epoch || c->saves);        /* I3 */
-    if (c->role == CHAIN_MEMBER) {
-        const struct kt_member *m = &c->cfg.members[c->me];
-        assert(kt_id_eq(&m->store, &c->store)); /* I2, I4 */
-        assert(m->incarnation == c->incarnation);
-        assert(c->received.seq - c->acked <= CHAIN_RING);
-        assert(c->sent <= c->received.seq);
-        assert(c->succ_acked <= c->received.seq); /* I12 */
-        /* I8: nothing lies between what was fed and the ring. */
-        assert(!chain_src_is_live(c) || c->src.fed >= c->acked);
     }
 }

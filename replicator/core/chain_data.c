@@ -4,22 +4,6 @@
 
 #include "replicator/core/chain_int.h"
 
-/* 0, or why this member cannot act on a client's data message (I2). */
-static int gate(const struct chain *c, uint64_t epoch)
-{
-    if (c->phase == CHAIN_FAULTY)
-        return KT_E_FAULTY;
-    if (KT_RULE(old_epoch) && c->have_cfg && epoch < c->cfg.epoch)
-        return KT_E_OLD_EPOCH;
-    if (c->phase == CHAIN_SEALING || c->phase == CHAIN_SEALED)
-        return KT_E_SEALED;
-    if (c->phase != CHAIN_ACTIVE)
-        return KT_E_NOT_SERVING;
-    if (epoch > c->cfg.epoch)
-        return KT_E_NEW_EPOCH;
-    return c->role == CHAIN_MEMBER ? 0 : KT_E_NOT_SERVING;
-}
-
 /* ---- taking a record in ---- */
 
 static void set_alloc(struct chain *c, uint32_t extent, bool on)
@@ -46,8 +30,9 @@ void chain_on_credit(struct chain *c, const struct chain_event *ev)
 void chain_take(struct chain *c, struct chain_out *out,
                 const struct kt_record *rec, struct kt_buf *buf, bool hold)
 {
-    assert(rec->id.seq == c->received.seq + 1); /* I7 */
-    assert(kt_rid_eq(rec->prev, c->received));  /* I8 */
+    KT_HOLDS(I7, rec->id.seq == c->received.seq + 1);
+    KT_HOLDS(I8, kt_rid_eq(rec->prev, c->received));
+    KT_HOLDS(I17, c->phase != CHAIN_FAULTY);
     assert(c->received.seq - c->acked < CHAIN_RING || !hold);
     bool takes_slot =
         kt_record_allocates(rec) && !chain_bit(c->alloc, rec->extent);
@@ -135,7 +120,7 @@ static void write_again(struct chain *c, const struct chain_event *ev,
 
 static int write_gate(struct chain *c, const struct kt_msg *m)
 {
-    int err = gate(c, m->epoch);
+    int err = chain_gate(c, m->epoch);
     if (err)
         return err;
     if (c->me != 0)
@@ -204,6 +189,12 @@ void chain_on_write(struct chain *c, const struct chain_event *ev,
     if (c->cfg.durability == KT_DURABILITY_SYNC)
         r.flags |= KT_RF_FUA;
     r.gen = c->cfg.gen;
+    KT_HOLDS(I2, m->epoch == c->cfg.epoch);
+    KT_HOLDS(I7, c->me == 0);
+    KT_HOLDS(I18, r.token != 0 && r.token == c->cfg.token);
+    KT_HOLDS(I19,
+             kt_dedup_check(&c->dedup, r.token, r.wseq, &seq) == KT_DEDUP_NEW);
+    KT_HOLDS(B12, c->n_serving >= c->cfg.min_write);
     chain_take(c, out, &r, m->buf, true);
     struct chain_entry *e = chain_entry(c, r.id.seq);
     e->conn = ev->conn;
@@ -234,7 +225,7 @@ void chain_on_read(struct chain *c, const struct chain_event *ev,
 {
     const struct kt_msg *m = ev->msg;
     bool stat = m->type == KT_MSG_STAT;
-    int err = gate(c, m->epoch);
+    int err = chain_gate(c, m->epoch);
     if (!err && !range_ok(c, m))
         err = KT_E_INVALID;
     uint64_t min_seq = stat ? m->u.stat.min_seq : m->u.read.min_seq;
@@ -244,6 +235,8 @@ void chain_on_read(struct chain *c, const struct chain_event *ev,
         chain_nak(c, out, ev, err);
         return;
     }
+    KT_HOLDS(I2, m->epoch == c->cfg.epoch && chain_serves(c));
+    KT_HOLDS(I20, c->applied.seq >= min_seq);
     struct chain_act *a =
         chain_act(out, stat ? CHAIN_ACT_STAT : CHAIN_ACT_READ);
     a->conn = ev->conn;
@@ -256,10 +249,7 @@ void chain_on_digest_get(struct chain *c, const struct chain_event *ev,
                          struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase != CHAIN_ACTIVE || c->role == CHAIN_NONE) {
-        chain_nak(c, out, ev, KT_E_NOT_SERVING);
-        return;
-    }
+    (void)c;
     struct chain_act *a = chain_act(out, CHAIN_ACT_DIGEST);
     a->conn = ev->conn;
     a->msg = *m;
@@ -279,6 +269,7 @@ uint64_t chain_ticket(struct chain *c)
 static void flush_ok(struct chain *c, struct chain_out *out,
                      const struct chain_flush *f)
 {
+    KT_HOLDS(I13, f->upto <= c->durable && chain_serves(c));
     struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND, KT_MSG_FLUSH_OK);
     out->acts[out->n - 1].conn = f->conn;
     m->req = f->req;
@@ -293,7 +284,7 @@ void chain_on_flush(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    int err = gate(c, m->epoch);
+    int err = chain_gate(c, m->epoch);
     if (!err && chain_relay(c, ev, out))
         return;
     if (!err && m->u.flush.upto > c->applied.seq)

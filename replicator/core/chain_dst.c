@@ -19,8 +19,7 @@ static const struct kt_member *source(const struct chain *c)
 
 static bool from_source(const struct chain *c, const struct chain_event *ev)
 {
-    return c->phase == CHAIN_ACTIVE && c->role == CHAIN_DST &&
-           c->n_serving > 0 && ev->msg->epoch == c->cfg.epoch &&
+    return c->n_serving > 0 && ev->msg->epoch == c->cfg.epoch &&
            kt_id_eq(&source(c)->store, &ev->peer);
 }
 
@@ -37,7 +36,8 @@ static void append(struct chain *c, struct chain_out *out,
                    const struct kt_record *rec, struct kt_buf *buf,
                    uint64_t tag)
 {
-    assert(kt_id_is_zero(&c->whole) || !KT_RULE(whole)); /* 2.9 */
+    /* An extent half copied is not what any history says (2.9). */
+    KT_HOLDS(I21, kt_id_is_zero(&c->whole));
     struct chain_act *a = chain_act(out, CHAIN_ACT_APPEND);
     a->rec = *rec;
     a->rec.chain = c->id;
@@ -262,25 +262,30 @@ static void on_end(struct chain *c, const struct kt_msg *m,
     append(c, out, &r, NULL, TAG(TAG_END, d->extent));
 }
 
+void chain_dst_early(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out)
+{
+    if (c->have_cfg && ev->msg->epoch <= c->cfg.epoch)
+        return;
+    chain_nak(c, out, ev, KT_E_NEW_EPOCH);
+    out->acts[out->n - 1].msg.epoch = ev->msg->epoch;
+}
+
+void chain_dst_start(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out)
+{
+    if (from_source(c, ev))
+        on_start(c, ev, out);
+    else
+        chain_dst_early(c, ev, out);
+}
+
 void chain_dst_msg(struct chain *c, const struct chain_event *ev,
                    struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (!from_source(c, ev)) {
-        bool early = m->type == KT_MSG_SYNC_START &&
-                     (!c->have_cfg || m->epoch > c->cfg.epoch);
-        if (early) {
-            chain_nak(c, out, ev, KT_E_NEW_EPOCH);
-            out->acts[out->n - 1].msg.epoch = m->epoch;
-        }
-        return;
-    }
-    if (m->type == KT_MSG_SYNC_START) {
-        on_start(c, ev, out);
-        return;
-    }
     struct chain_dst *d = &c->dst;
-    if (!d->started || ev->conn != d->conn)
+    if (!from_source(c, ev) || !d->started || ev->conn != d->conn)
         return;
     if (m->type == KT_MSG_COPY_START) {
         if (!d->suffix && m->u.ext.extent < c->cfg.n_extents)
@@ -395,6 +400,8 @@ void chain_dst_pump(struct chain *c, struct chain_out *out)
         d->end_ticket = chain_ticket(c);
     if (d->end_ticket <= c->sync_done || !KT_RULE(sync_durable)) {
         d->end_wanted = false;
+        KT_HOLDS(I14, c->durable >= d->end_at.seq);
+        KT_HOLDS(I21, !d->copying);
         struct kt_msg *m = tell(c, out, KT_MSG_SYNC_ACK);
         m->u.sync.at = d->end_at;
         m->u.sync.incarnation = c->incarnation;

@@ -61,6 +61,7 @@ static struct kt_msg *hub_msg(struct chain *c, struct chain_out *out,
 
 static void seal_ok(struct chain *c, struct chain_out *out)
 {
+    KT_HOLDS(I3, c->promised >= c->sealing);
     struct kt_msg *m = hub_msg(c, out, KT_MSG_SEAL_OK, c->sealing);
     m->u.seal_ok.store = c->store;
     m->u.seal_ok.incarnation = c->incarnation;
@@ -79,8 +80,6 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
                    struct chain_out *out)
 {
     uint64_t e = ev->msg->epoch;
-    if (c->phase == CHAIN_FAULTY)
-        return;
     if (KT_RULE(seal_late) && c->phase == CHAIN_ACTIVE && e <= c->cfg.epoch)
         return; /* B1: a late duplicate seals nothing */
     bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
@@ -101,7 +100,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
         c->succ = CHAIN_SUCC_DOWN;
         c->dst.started = false;
     }
-    c->phase = CHAIN_SEALING;
+    chain_move(c, CHAIN_SEALING, c->role);
     c->sealing = e;
     c->eq_epoch = 0;
     if (c->promised < e) {
@@ -114,6 +113,7 @@ void chain_on_seal(struct chain *c, const struct chain_event *ev,
 static void eq_ok(struct chain *c, struct chain_out *out, uint64_t epoch,
                   int err)
 {
+    KT_HOLDS(I14, err || c->durable >= c->applied.seq);
     struct kt_msg *m = hub_msg(c, out, KT_MSG_EQ_OK, epoch);
     m->u.eq_ok.store = c->store;
     m->u.eq_ok.incarnation = c->incarnation;
@@ -143,7 +143,7 @@ void chain_on_eq(struct chain *c, const struct chain_event *ev,
                  struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase != CHAIN_SEALED || m->epoch != c->sealing)
+    if (m->epoch != c->sealing)
         return;
     if (KT_RULE(eq_donor_same) && (m->u.eq.incarnation != c->incarnation ||
                                    !kt_rid_eq(m->u.eq.applied, c->applied))) {
@@ -195,8 +195,8 @@ void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
                      struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase != CHAIN_SEALED || m->epoch != c->sealing ||
-        m->u.eqdata.incarnation != c->incarnation || c->alloc_stale)
+    if (m->epoch != c->sealing || m->u.eqdata.incarnation != c->incarnation ||
+        c->alloc_stale)
         return; /* B1, B2 */
     if (m->u.eqdata.last) {
         if (c->eq_epoch != m->epoch || !c->eq_last) {
@@ -256,31 +256,36 @@ static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
 static void install(struct chain *c, const struct kt_cfg *cfg, int me)
 {
     uint8_t state = me < 0 ? 0 : cfg->members[me].state;
+    bool takes_part = state == KT_M_SERVING || state == KT_M_SYNCING;
+    KT_HOLDS(I4, !takes_part ||
+                     (c->phase == CHAIN_SEALED && c->sealing == cfg->epoch));
+    KT_HOLDS(I11,
+             !takes_part || cfg->members[me].incarnation == c->incarnation);
     c->cfg = *cfg;
     c->have_cfg = true;
-    c->phase = CHAIN_ACTIVE;
     c->promised = kt_max_u64(c->promised, cfg->epoch);
     c->me = me < 0 ? 0 : (uint8_t)me;
     c->n_serving = (uint8_t)kt_cfg_serving(cfg);
-    c->role = CHAIN_NONE;
-    if (state == KT_M_SERVING) {
-        c->role = CHAIN_MEMBER;
+    if (state == KT_M_SERVING)
         c->whole = cfg->history;
-    } else if (state == KT_M_SYNCING) {
-        c->role = CHAIN_DST;
-    }
+    chain_move(c, CHAIN_ACTIVE,
+               state == KT_M_SERVING   ? CHAIN_MEMBER
+               : state == KT_M_SYNCING ? CHAIN_DST
+                                       : CHAIN_NONE);
     c->eq_epoch = 0;
     memset(c->eq_push, 0, sizeof(c->eq_push));
     memset(&c->dst, 0, sizeof(c->dst));
     chain_src_stop(c);
     c->src.failed = c->src.no_suffix = false;
+    KT_HOLDS(I9, c->role != CHAIN_MEMBER ||
+                     (c->appends == 0 && kt_rid_eq(c->received, c->applied)));
 }
 
 void chain_on_activate(struct chain *c, const struct chain_event *ev,
                        struct chain_out *out)
 {
     const struct kt_cfg *cfg = ev->msg->cfg;
-    if (c->phase == CHAIN_FAULTY || !cfg)
+    if (!cfg)
         return;
     int me = kt_cfg_find(cfg, &c->store);
     bool known = c->phase == CHAIN_ACTIVE && c->cfg.epoch == cfg->epoch;
@@ -309,8 +314,8 @@ void chain_epoch_pump(struct chain *c, struct chain_out *out)
 {
     if (c->phase == CHAIN_SEALING && c->appends == 0 &&
         (c->promised >= c->sealing || !KT_RULE(promise_saved))) {
-        assert(kt_rid_eq(c->received, c->applied));
-        c->phase = CHAIN_SEALED;
+        KT_HOLDS(I10, kt_rid_eq(c->received, c->applied));
+        chain_move(c, CHAIN_SEALED, c->role);
         seal_ok(c, out);
     }
     if (c->phase != CHAIN_SEALED || c->eq_epoch != c->sealing)

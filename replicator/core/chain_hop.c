@@ -20,25 +20,15 @@ static bool from_member(const struct chain *c, const struct chain_event *ev,
            kt_id_eq(&c->cfg.members[index].store, &ev->peer);
 }
 
-static bool active_member(const struct chain *c, uint64_t epoch)
-{
-    return c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER &&
-           epoch == c->cfg.epoch;
-}
-
 /* ---- from the predecessor ---- */
 
 void chain_on_fwd(struct chain *c, const struct chain_event *ev,
                   struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (c->phase == CHAIN_ACTIVE && c->role == CHAIN_DST) {
-        chain_dst_fwd(c, ev, out);
-        return;
-    }
     /* Not this epoch, or not our predecessor's: old bytes, or a sender that
      * is ahead of us and will RESUME (I2). */
-    if (!active_member(c, KT_RULE(fwd_epoch) ? m->epoch : c->cfg.epoch) ||
+    if ((m->epoch != c->cfg.epoch && KT_RULE(fwd_epoch)) ||
         !from_member(c, ev, c->me - 1))
         return;
     /* Bytes of an old connection may still come when a new one has resumed:
@@ -63,6 +53,7 @@ void chain_on_fwd(struct chain *c, const struct chain_event *ev,
         chain_nak(c, out, ev, KT_E_INVALID);
         return;
     }
+    KT_HOLDS(I2, m->epoch == c->cfg.epoch);
     chain_take(c, out, r, m->buf, true);
 }
 
@@ -86,7 +77,8 @@ void chain_on_resume(struct chain *c, const struct chain_event *ev,
                      struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
-    if (active_member(c, m->epoch) && from_member(c, ev, c->me - 1)) {
+    if (chain_serves(c) && m->epoch == c->cfg.epoch &&
+        from_member(c, ev, c->me - 1)) {
         if (ev->conn >= c->pred_conn)
             resume_ok(c, out, ev->conn, m->req);
         return;
@@ -119,12 +111,14 @@ static void stream_from(struct chain *c, struct kt_rid have)
 
 static bool from_succ(const struct chain *c, const struct chain_event *ev)
 {
-    return active_member(c, ev->msg->epoch) && !chain_is_tail(c) &&
+    return ev->msg->epoch == c->cfg.epoch && !chain_is_tail(c) &&
            from_member(c, ev, c->me + 1);
 }
 
-void chain_on_resume_ok(struct chain *c, const struct chain_event *ev)
+void chain_on_resume_ok(struct chain *c, const struct chain_event *ev,
+                        struct chain_out *out)
 {
+    (void)out;
     if (!from_succ(c, ev))
         return;
     stream_from(c, ev->msg->u.resume.applied);
@@ -138,11 +132,11 @@ void chain_on_nak(struct chain *c, const struct chain_event *ev,
         chain_relay_nak(c, ev, out);
         return;
     }
-    int dst = c->have_cfg ? kt_cfg_syncing(&c->cfg) : -1;
+    int dst = kt_cfg_syncing(&c->cfg);
     if (from_succ(c, ev)) {
         if (m->u.nak.err == KT_E_GAP)
             stream_from(c, m->u.nak.at);
-    } else if (active_member(c, m->epoch) && chain_is_tail(c) &&
+    } else if (m->epoch == c->cfg.epoch && chain_is_tail(c) &&
                from_member(c, ev, dst)) {
         if (m->u.nak.err == KT_E_GAP)
             chain_src_restart(c, out);
@@ -151,16 +145,18 @@ void chain_on_nak(struct chain *c, const struct chain_event *ev,
     }
 }
 
-void chain_on_ackc(struct chain *c, const struct chain_event *ev)
+void chain_on_ackc(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out)
 {
     const struct kt_msg *m = ev->msg;
+    (void)out;
     if (from_succ(c, ev)) {
         uint64_t mine = KT_RULE(cut_through) ? c->received.seq : c->applied.seq;
         uint64_t upto = kt_min_u64(m->u.ackc.upto, mine); /* B5 */
         c->succ_acked = kt_max_u64(c->succ_acked, upto);
         c->succ_limit = m->u.ackc.alloc_limit;
         c->succ_full = m->u.ackc.full;
-    } else if (active_member(c, m->epoch) && chain_is_tail(c) &&
+    } else if (m->epoch == c->cfg.epoch && chain_is_tail(c) &&
                from_member(c, ev, kt_cfg_syncing(&c->cfg))) {
         chain_src_acked(c, m->u.ackc.upto);
     }
@@ -267,6 +263,7 @@ static void forward(struct chain *c, struct chain_out *out)
            chain_room(out)) {
         const struct chain_entry *e = chain_entry(c, ++c->sent);
         assert(e->rec.id.seq == c->sent);
+        KT_HOLDS(I8, c->succ_link);
         struct kt_msg *m = chain_msg(c, out, CHAIN_ACT_SEND_SUCC, KT_MSG_FWD);
         m->u.rec = e->rec;
         m->buf = e->buf;
@@ -304,6 +301,9 @@ static void acknowledge(struct chain *c, struct chain_out *out)
             e->buf = NULL;
         }
     }
+    KT_HOLDS(I23, c->acked <= c->applied.seq && chain_serves(c));
+    KT_HOLDS(I12, c->acked <= c->applied.seq &&
+                      (chain_is_tail(c) || c->acked <= c->succ_acked));
     if (c->acked > before)
         chain_act(out, CHAIN_ACT_ACKED)->seq = c->acked;
 }

@@ -35,10 +35,37 @@ static inline bool chain_bit(const uint8_t *map, uint32_t i)
     return map[i / 8] >> (i % 8) & 1;
 }
 
+/* Head, middle or tail of an epoch that runs. */
+static inline bool chain_serves(const struct chain *c)
+{
+    return c->phase == CHAIN_ACTIVE && c->role == CHAIN_MEMBER;
+}
+
 static inline struct chain_entry *chain_entry(struct chain *c, uint64_t seq)
 {
     return &c->ring[seq % CHAIN_RING];
 }
+
+/* chain_table.c */
+/* A message, as the table has it: handled, refused or ignored. */
+void chain_hear(struct chain *c, const struct chain_event *ev,
+                struct chain_out *out);
+/* 0, or why a client's message of this epoch is refused (I2). */
+int chain_gate(const struct chain *c, uint64_t epoch);
+/* The only place that changes phase and role. */
+void chain_move(struct chain *c, enum chain_phase phase, enum chain_role role);
+
+/* chain_check.c */
+/* What a step may only change in certain ways. */
+struct chain_was {
+    uint8_t phase;
+    bool serves;
+    uint64_t epoch, promised, acked;
+    struct kt_rid received, applied;
+};
+struct chain_was chain_was(const struct chain *c);
+void chain_check_step(const struct chain *c, const struct chain_was *was,
+                      const struct chain_event *ev);
 
 /* chain_data.c */
 void chain_on_write(struct chain *c, const struct chain_event *ev,
@@ -71,10 +98,12 @@ void chain_relay_forget(struct chain *c, uint64_t conn);
 /* chain_hop.c */
 void chain_on_fwd(struct chain *c, const struct chain_event *ev,
                   struct chain_out *out);
-void chain_on_ackc(struct chain *c, const struct chain_event *ev);
+void chain_on_ackc(struct chain *c, const struct chain_event *ev,
+                   struct chain_out *out);
 void chain_on_resume(struct chain *c, const struct chain_event *ev,
                      struct chain_out *out);
-void chain_on_resume_ok(struct chain *c, const struct chain_event *ev);
+void chain_on_resume_ok(struct chain *c, const struct chain_event *ev,
+                        struct chain_out *out);
 void chain_on_nak(struct chain *c, const struct chain_event *ev,
                   struct chain_out *out);
 void chain_on_link(struct chain *c, const struct chain_event *ev,
@@ -143,6 +172,11 @@ void chain_src_feed(struct chain *c, struct chain_out *out,
 void chain_src_pump(struct chain *c, struct chain_out *out);
 
 /* chain_dst.c */
+/* SYNC_START: from our source, or from one that was activated before us. */
+void chain_dst_start(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out);
+void chain_dst_early(struct chain *c, const struct chain_event *ev,
+                     struct chain_out *out);
 void chain_dst_msg(struct chain *c, const struct chain_event *ev,
                    struct chain_out *out);
 void chain_dst_fwd(struct chain *c, const struct chain_event *ev,

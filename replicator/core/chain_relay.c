@@ -65,8 +65,7 @@ static struct chain_relay *answered(struct chain *c,
                                     const struct chain_event *ev)
 {
     struct chain_relay *r = slot_of(c, ev->msg->req);
-    if (c->phase != CHAIN_ACTIVE || c->role != CHAIN_MEMBER ||
-        ev->msg->epoch != c->cfg.epoch || !r->conn || r->id != ev->msg->req)
+    if (ev->msg->epoch != c->cfg.epoch || !r->conn || r->id != ev->msg->req)
         return NULL;
     int to = kt_cfg_find(&c->cfg, &r->store);
     return is_store(c, c->me + (to > c->me ? 1 : -1), &ev->peer) ? r : NULL;

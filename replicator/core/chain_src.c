@@ -232,6 +232,10 @@ static void compare_window(struct chain *c)
             continue;
         bool same =
             (!mine && !theirs) || (mine && theirs && same_row(mine, theirs));
+        KT_HOLDS(I21,
+                 !same || !mine ||
+                     !((mine->state | theirs->state) & KT_DIGEST_F_PARTIAL));
+        KT_HOLDS(I21, !same || !mine || kt_rid_eq(mine->id, theirs->id));
         set_ext(s, x, same ? CHAIN_EXT_CLEAN : CHAIN_EXT_QUEUED);
     }
     s->window = end;

@@ -10,6 +10,7 @@ noinst_LTLIBRARIES += %D%/libktreplcore.la
 %C%_libktreplcore_la_SOURCES = \
 	%D%/chain.c \
 	%D%/chain.h \
+	%D%/chain_check.c \
 	%D%/chain_data.c \
 	%D%/chain_dst.c \
 	%D%/chain_epoch.c \
@@ -18,7 +19,8 @@ noinst_LTLIBRARIES += %D%/libktreplcore.la
 	%D%/chain_log.c \
 	%D%/chain_pace.c \
 	%D%/chain_relay.c \
-	%D%/chain_src.c
+	%D%/chain_src.c \
+	%D%/chain_table.c
 
 unit_tests += tests/unit/test_chain_write tests/unit/test_chain_hop \
 	tests/unit/test_chain_epoch tests/unit/test_chain_sync \

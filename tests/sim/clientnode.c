@@ -280,6 +280,7 @@ static void estep(struct sclient *c, struct engine_event *ev)
     for (unsigned i = 0; i < STEPS_MAX; i++) {
         ev->now_ms = world_ms(w);
         engine_step(c->engine, ev, c->out);
+        engine_check(c->engine);
         for (uint32_t k = 0; k < c->out->n; k++)
             act(c, &c->out->act[k]);
         if (!c->out->more)

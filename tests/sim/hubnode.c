@@ -285,6 +285,7 @@ static void step(struct world *w, struct hub_event *ev)
         ev->now_ms = world_ms(w);
         ev->wall_s = 1700000000 + w->now / 1000000;
         hub_step(&s->h, ev, &s->out);
+        hub_check(&s->h);
         for (uint32_t k = 0; k < s->out.n; k++)
             act(w, &s->acts[k]);
         if (!s->out.more)

@@ -44,7 +44,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/verify.c \
 	%D%/workload.c \
 	%D%/world.c
-sim_tests += %D%/test-mutants.sh %D%/test-reach.sh \
+sim_tests += %D%/test-asserts.sh %D%/test-mutants.sh %D%/test-reach.sh \
 	%D%/test-sim-seeds.sh
 %C%_sim_LDADD = replicator/store/libktstoremem.la $(LDADD)
 

@@ -373,6 +373,7 @@ static void step_once(struct schain *sc, struct chain_event *ev)
     uint64_t epoch = sc->c.have_cfg ? sc->c.cfg.epoch : 0;
     ev->now_ms = world_ms(w);
     chain_step(&sc->c, ev, out);
+    chain_check_all(&sc->c);
     SIM_CHECK(w,
               sc->c.received.seq - sc->c.acked <= CHAIN_INFLIGHT_MAX ||
                   sc->c.role != CHAIN_MEMBER,

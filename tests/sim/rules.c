@@ -44,7 +44,9 @@ static void rule_off(const char *name, size_t len)
 
 void rules_off(const char *list)
 {
-    kt_rule_off[KT_M_self_check] = true;
+    /* +NAME: and the cores go on looking at themselves. */
+    kt_rule_off[KT_M_self_check] = *list != '+';
+    list += *list == '+';
     for (;;) {
         size_t len = strcspn(list, ",");
         rule_off(list, len);

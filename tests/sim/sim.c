@@ -22,7 +22,8 @@
  *   --sweep                               the hub dies around each commit of
  *                                         the schedule hub-rows
  *   --rules                               the rules that can be off
- *   --mutant NAME[,NAME]                  with rules off (sim-mutants)
+ *   --mutant NAME[,NAME]                  with rules off (sim-mutants);
+ *   --mutant +NAME[,NAME]                 and its own assertions still on
  *   --reach                               how often rare paths were taken
  *   --keep-going                          count failures instead of stopping
  *   --seconds N                           stop after so long

@@ -5,6 +5,7 @@ style_tests += \
 	%D%/test-banned.sh \
 	%D%/test-failures.sh \
 	%D%/test-format.sh \
+	%D%/test-invariants.sh \
 	%D%/test-layers.sh \
 	%D%/test-man.sh \
 	%D%/test-options.sh \

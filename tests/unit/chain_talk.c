@@ -139,12 +139,14 @@ void say_event(struct talk *t, struct chain_event *ev)
 {
     ev->now_ms = t->now;
     chain_step(&t->c, ev, &out);
+    chain_check_all(&t->c);
     queue(t);
     if (!t->lazy)
         complete(t);
     while (out.more) {
         struct chain_event more = {.type = CHAIN_EV_TICK, .now_ms = t->now};
         chain_step(&t->c, &more, &out);
+        chain_check_all(&t->c);
         queue(t);
     }
 }

@@ -73,6 +73,7 @@ static void step(struct rig *r, struct engine_event ev)
     ev.now_ms = r->now;
     do {
         engine_step(r->e, &ev, &r->out);
+        engine_check(r->e);
         for (uint32_t i = 0; i < r->out.n; i++)
             note(r, &r->out.act[i]);
         ev = (struct engine_event){.type = ENGINE_EV_MORE, .now_ms = r->now};

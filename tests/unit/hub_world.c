@@ -99,6 +99,7 @@ static void step(struct world *w, struct w_item *it)
         if (w->crashed)
             return;
         hub_step(&w->h, &it->ev, &out);
+        hub_check(&w->h);
         for (uint32_t i = 0; i < out.n && !w->crashed; i++)
             carry_out(w, &out.act[i]);
         if (!out.more)

@@ -126,6 +126,8 @@ static void copies_are_made_no_faster_either(void **state)
     t.n = 0;
     t.c.src.state = CHAIN_SYNC_COPY;
     t.c.src.copying = t.c.src.sums_asked = t.c.src.wanted = true;
+    memset(t.c.src.ext, CHAIN_EXT_CLEAN, sizeof(t.c.src.ext));
+    t.c.src.ext[0] = CHAIN_EXT_COPYING;
     memset(t.c.src.want, 0xff, sizeof(t.c.src.want));
     t.c.src.sector = 0;
     unsigned n = 0;

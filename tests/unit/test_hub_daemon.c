@@ -27,6 +27,8 @@ struct world {
     struct kt_id node_id, store, boot;
     uint64_t incarnation, promised, last_epoch;
     struct kt_id history;
+    uint64_t hub_term; /* of the last REGISTER_OK */
+    struct kt_id hub_mark;
     struct kt_cfg cfg;
 };
 
@@ -174,8 +176,19 @@ static struct kt_msg node_register(struct world *w)
     m.u.reg.cont_base = 1;
     m.u.reg.size = 1ull << 40;
     m.u.reg.first = m.u.reg.last = 1;
+    struct kt_chain_report held = {.chain = w->cfg.chain,
+                                   .volume = w->cfg.volume,
+                                   .promised = w->last_epoch,
+                                   .cfg_epoch = w->last_epoch};
+    m.u.reg.chains = &held;
+    m.u.reg.n_chains = w->last_epoch > 0;
+    m.u.reg.hub_term = w->hub_term;
+    m.u.reg.hub_mark = w->hub_mark;
     say(&w->node, &m);
-    return expect(&w->node, KT_MSG_REGISTER_OK);
+    m = expect(&w->node, KT_MSG_REGISTER_OK);
+    w->hub_term = m.u.reg_ok.hub_term;
+    w->hub_mark = m.u.reg_ok.hub_mark;
+    return m;
 }
 
 /* Answers one SEAL, EQ and ACTIVATE of the one chain. */
