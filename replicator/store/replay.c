@@ -54,6 +54,7 @@ static int on_ckpt(void *arg, const struct index_ckpt *r)
         return -ENOMEM;
     c->ck = *r;
     c->applied = c->tail = r->applied;
+    c->durable = r->applied.seq; /* only what is durable goes to the slots */
     c->dedup = r->dedup;
     return 0;
 }
