@@ -217,6 +217,9 @@ void threads_stop(struct store *s);
 void job_post(struct worker *w, struct job *j);
 /* The store is faulty from now on; any thread. */
 void store_fault(struct store *s, int err);
+/* fsync; a failure makes the store faulty before anybody else can sync the
+ * same file (I17). 0 or -errno. Any thread. */
+int store_fsync(struct store *s, int fd) KT_MUST_CHECK;
 /* With mu held: the loop has something to do; returns whether to call
  * store_tell after unlocking. */
 bool store_due(struct store *s);

@@ -33,6 +33,7 @@ struct index {
     MDB_dbi db[N_DBS];
     pthread_mutex_t turn;
     MDB_txn *txn;
+    bool dead; /* a commit failed: there is no other (I17) */
 };
 
 /* A key and its value while they are put together. */
@@ -134,7 +135,8 @@ void index_free(struct index *ix)
 int index_begin(struct index *ix)
 {
     pthread_mutex_lock(&ix->turn);
-    int err = from_lmdb(mdb_txn_begin(ix->env, NULL, 0, &ix->txn));
+    int err = ix->dead ? KT_E_FAULTY
+                       : from_lmdb(mdb_txn_begin(ix->env, NULL, 0, &ix->txn));
     if (err)
         pthread_mutex_unlock(&ix->turn);
     return err;
@@ -144,6 +146,7 @@ int index_commit(struct index *ix)
 {
     int err = from_lmdb(mdb_txn_commit(ix->txn));
     ix->txn = NULL;
+    ix->dead = err != 0;
     pthread_mutex_unlock(&ix->turn);
     return err;
 }

@@ -52,7 +52,9 @@ int index_open(const char *path, uint64_t slots,
                struct index **ret_ix) KT_MUST_CHECK;
 void index_free(struct index *ix);
 
-/* begin, then puts, then commit, on one thread; after an error: abort. */
+/* begin, then puts, then commit, on one thread; after an error: abort. After
+ * a failed commit there is no other: whoever waited for his turn meanwhile is
+ * refused as well, with KT_E_FAULTY. */
 int index_begin(struct index *ix) KT_MUST_CHECK;
 int index_commit(struct index *ix) KT_MUST_CHECK;
 void index_abort(struct index *ix);
