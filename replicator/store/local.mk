@@ -25,6 +25,7 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/logio.c \
 	%D%/logread.c \
 	%D%/overlay.c \
+	%D%/pages.c \
 	%D%/read.c \
 	%D%/replay.c \
 	%D%/scan.c \

@@ -305,8 +305,13 @@ static int load_index(struct loader *l, struct why *w)
     if (err)
         return why_set(w, err, "cannot read the index of the store in %s: %s",
                        s->dir, kt_strerror(err));
-    err = index_visit(s->index, &v);
+    bool format_1 = s->super.version == 1;
+    err = index_visit(s->index, &v, format_1);
     index_abort(s->index);
+    if (!err && format_1) /* from now on it says what belongs to it */
+        err = index_begin(s->index);
+    if (!err && format_1)
+        err = index_commit(s->index);
     if (!err && !l->have_log)
         err = KT_E_CORRUPT;
     if (!err &&

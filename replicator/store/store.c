@@ -106,6 +106,12 @@ static int load_files(struct store *s, struct why *w)
         err = -ENAMETOOLONG;
     if (!err)
         err = index_open(path, s->slots.total, &s->index);
+    if (err == KT_E_CORRUPT)
+        return why_set(w, err,
+                       "the index of the store in %s is damaged; the other "
+                       "replicas have what it held: move the directory away "
+                       "and start with an empty one",
+                       s->dir);
     if (err)
         return why_set(w, err, "cannot open the store in %s: %s", s->dir,
                        kt_strerror(err));

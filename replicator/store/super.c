@@ -61,8 +61,9 @@ static int decode(const uint8_t b[SUPER_BYTES], struct super *ret_s)
     s.clean = kt_get_u8(&c);
     if (magic != MAGIC)
         return KT_E_CORRUPT;
-    if (version != SUPER_VERSION)
+    if (version == 0 || version > SUPER_VERSION)
         return KT_E_PROTO;
+    s.version = version;
     *ret_s = s;
     return 0;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The store under bad disks: every legal state after a crash, failing calls,
-# flipped bits. `make crash-states COUNT=100000` checks that many states.
+# flipped bits. `make crash-states` and `make flips` do many more.
 
 kt_store_bench = %D%/shim.c %D%/shim.h %D%/disk.c %D%/disk.h \
 	%D%/life.c %D%/life.h \
@@ -15,8 +15,11 @@ unit_tests += %D%/test_fail_nth
 %C%_test_fail_nth_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc \
 	-Wl,--wrap=calloc -Wl,--wrap=realloc
 
-PHONY_TARGETS += crash-states
-crash-states: $(check_PROGRAMS)
+unit_tests += %D%/test_flips
+%C%_test_flips_SOURCES = %D%/test_flips.c $(kt_store_bench)
+
+PHONY_TARGETS += crash-states flips
+crash-states flips: $(check_PROGRAMS)
 	@top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
 	    COUNT='$(COUNT)' SEED='$(SEED)' \
-	    bash $(top_srcdir)/%D%/crash-states.sh
+	    bash $(top_srcdir)/%D%/campaign.sh $@

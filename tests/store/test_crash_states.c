@@ -8,7 +8,7 @@
  *
  * KT_CRASH_STATES: how many (5000). KT_CRASH_SEED: the first line's number.
  * KT_CRASH_LIE: files whose names begin so are not synced, whatever the store
- * asks for. KT_CRASH_LEDGER: print a line for tests/ledger.tsv at the end. */
+ * asks for. KT_LEDGER: print a line for tests/ledger.tsv at the end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,7 +192,7 @@ static void tell(const struct totals *t, uint64_t ms)
         (unsigned long long)t->ops, (unsigned long long)t->kills,
         (unsigned long long)(t->pending / t->states),
         (unsigned long long)t->rounds, (unsigned long long)ms / 1000);
-    if (getenv("KT_CRASH_LEDGER"))
+    if (getenv("KT_LEDGER"))
         printf("ledger\tmake crash-states\t%llu states, %llu lives, %llu "
                "calls\t%llu kills, %llu power losses\t0\t%llu s; %llu sectors "
                "not durable on average\n",
@@ -244,19 +244,23 @@ static void a_sync_that_is_left_out_is_noticed(void **state)
 {
     static const char *const kinds[] = {"log.",  "data.",  "csum.",
                                         "meta.", "super.", "."};
-    char exe[256], cmd[512];
+    char exe[256], cmd[640];
+    struct rig g; /* what fails leaves its directories, in this one */
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     (void)state;
     assert_true(n > 0);
     exe[n] = '\0';
+    rig_init(&g, LIFE_SLOTS);
     for (unsigned i = 0; i < KT_ARRAY_LEN(kinds); i++) {
         snprintf(cmd, sizeof(cmd),
-                 "KT_CRASH_STATES=4000 KT_CRASH_LIE=%s '%s' >/dev/null 2>&1",
-                 kinds[i], exe);
+                 "TMPDIR=%s KT_CRASH_STATES=4000 KT_CRASH_LIE=%s '%s' "
+                 ">/dev/null 2>&1",
+                 g.dir, kinds[i], exe);
         int rc = system(cmd);
         if (!WIFEXITED(rc) || WEXITSTATUS(rc) != 1)
             fail_msg("%s: not noticed (%d)", kinds[i], rc);
     }
+    rig_free(&g);
 }
 
 int main(void)
@@ -270,7 +274,7 @@ int main(void)
             a_full_replay_is_what_stands_in_the_real_files, say_where),
         cmocka_unit_test(a_sync_that_is_left_out_is_noticed),
     };
-    return getenv("KT_CRASH_LIE") || getenv("KT_CRASH_LEDGER")
+    return getenv("KT_CRASH_LIE") || getenv("KT_LEDGER")
                ? _cmocka_run_group_tests("crash", tests, 1, NULL, NULL)
                : cmocka_run_group_tests(tests, NULL, NULL);
 }
