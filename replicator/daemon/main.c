@@ -19,6 +19,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/os.h"
+#include "replicator/daemon/check.h"
 
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
@@ -390,6 +391,8 @@ int main(int argc, char **argv)
         printf("kenter-replicator %s\n", PACKAGE_VERSION);
         return 0;
     }
+    if (o.check_dir)
+        return check_main(o.check_dir, o.json, stdout);
     kt_log_set_level(o.log_level);
     (void)signal(SIGPIPE, SIG_IGN);
     become_flusher();

@@ -347,5 +347,16 @@ struct scan {
 int scan_log(struct store *s, struct scan *sc, struct why *w) KT_MUST_CHECK;
 /* replay.c: index and log into memory; cuts the tail, syncs the log. */
 int replay(struct store *s, struct why *w) KT_MUST_CHECK;
+/* The same, and nothing is changed. ret_index: the index was good. */
+struct scan_result {
+    uint64_t records, fresh, end_lsn, durable_lsn;
+};
+int replay_look(struct store *s, struct scan_result *ret_r, bool *ret_index,
+                struct why *w) KT_MUST_CHECK;
+/* store.c: the steps of an opening. */
+struct store *store_blank(const char *dir, const struct store_opts *o);
+void store_free(struct store *s);
+int load_super(struct store *s, struct why *w) KT_MUST_CHECK;
+int load_files(struct store *s, bool look, struct why *w) KT_MUST_CHECK;
 
 #endif

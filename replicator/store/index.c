@@ -43,6 +43,7 @@ struct index {
     pthread_mutex_t turn;
     MDB_txn *txn;
     struct all all, all_before; /* with this transaction; before it */
+    unsigned flags;             /* MDB_RDONLY, or 0 */
     bool dead;                  /* a commit failed: there is no other (I17) */
 };
 
@@ -76,10 +77,10 @@ static int from_lmdb(int rc)
 
 static int open_dbs(struct index *ix)
 {
-    int err = from_lmdb(mdb_txn_begin(ix->env, NULL, 0, &ix->txn));
+    unsigned make = ix->flags ? 0 : MDB_CREATE;
+    int err = from_lmdb(mdb_txn_begin(ix->env, NULL, ix->flags, &ix->txn));
     for (unsigned i = 0; !err && i < N_DBS; i++)
-        err = from_lmdb(
-            mdb_dbi_open(ix->txn, db_names[i], MDB_CREATE, &ix->db[i]));
+        err = from_lmdb(mdb_dbi_open(ix->txn, db_names[i], make, &ix->db[i]));
     if (err)
         mdb_txn_abort(ix->txn);
     else
@@ -101,20 +102,9 @@ static int presize(const char *path, uint64_t bytes)
     return err;
 }
 
-int index_open(const char *path, uint64_t slots, struct index **ret_ix)
+static int open_env(struct index *ix, const char *path, uint64_t slots)
 {
-    struct pages_clock clock = {db_names[DB_KV], all_key, sizeof(all_key)};
-    int err = pages_check(path, &clock);
-    if (err)
-        return err;
-    err = presize(path, INDEX_BYTES_BASE + slots * INDEX_BYTES_SLOT);
-    if (err)
-        return err;
-    struct index *ix = calloc(1, sizeof(*ix));
-    if (!ix)
-        return -ENOMEM;
-    pthread_mutex_init(&ix->turn, NULL);
-    err = from_lmdb(mdb_env_create(&ix->env));
+    int err = from_lmdb(mdb_env_create(&ix->env));
     if (!err)
         err = from_lmdb(
             mdb_env_set_mapsize(ix->env, (256u << 20) + slots * 8192));
@@ -123,11 +113,28 @@ int index_open(const char *path, uint64_t slots, struct index **ret_ix)
     /* NOLOCK: the directory's lock keeps other processes out and our own
      * lock makes the threads take turns. */
     if (!err)
-        err = from_lmdb(mdb_env_open(
-            ix->env, path,
-            MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | MDB_NOLOCK, 0600));
-    if (!err)
-        err = open_dbs(ix);
+        err = from_lmdb(mdb_env_open(ix->env, path,
+                                     MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
+                                         MDB_NOLOCK | ix->flags,
+                                     0600));
+    return err ? err : open_dbs(ix);
+}
+
+int index_open(const char *path, uint64_t slots, bool look,
+               struct index **ret_ix)
+{
+    struct pages_clock clock = {db_names[DB_KV], all_key, sizeof(all_key)};
+    int err = pages_check(path, &clock);
+    if (!err && !look)
+        err = presize(path, INDEX_BYTES_BASE + slots * INDEX_BYTES_SLOT);
+    if (err)
+        return err;
+    struct index *ix = calloc(1, sizeof(*ix));
+    if (!ix)
+        return -ENOMEM;
+    ix->flags = look ? MDB_RDONLY : 0;
+    pthread_mutex_init(&ix->turn, NULL);
+    err = open_env(ix, path, slots);
     if (err) {
         index_free(ix);
         return err;
@@ -239,8 +246,9 @@ static int row_read(struct row *w, const MDB_val *k, const MDB_val *v)
 int index_begin(struct index *ix)
 {
     pthread_mutex_lock(&ix->turn);
-    int err = ix->dead ? KT_E_FAULTY
-                       : from_lmdb(mdb_txn_begin(ix->env, NULL, 0, &ix->txn));
+    int err =
+        ix->dead ? KT_E_FAULTY
+                 : from_lmdb(mdb_txn_begin(ix->env, NULL, ix->flags, &ix->txn));
     ix->all_before = ix->all;
     if (err)
         pthread_mutex_unlock(&ix->turn);

@@ -48,8 +48,9 @@ struct index_log {
     uint32_t off;
 };
 
-/* KT_E_CORRUPT when LMDB cannot be let loose on the file (pages.h). */
-int index_open(const char *path, uint64_t slots,
+/* look: only to read it, nothing is changed. KT_E_CORRUPT when LMDB cannot be
+ * let loose on the file (pages.h). */
+int index_open(const char *path, uint64_t slots, bool look,
                struct index **ret_ix) KT_MUST_CHECK;
 void index_free(struct index *ix);
 

@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/append.c \
 	%D%/apply.c \
 	%D%/chains.c \
+	%D%/check.c \
 	%D%/commit.c \
 	%D%/create.c \
 	%D%/digest.c \

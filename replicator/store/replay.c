@@ -22,6 +22,7 @@ struct loader {
     bool have_log;
     struct tomb *tombs;
     uint32_t n_tombs;
+    uint64_t records, fresh; /* seen in the log */
 };
 
 /* ---- the index ---- */
@@ -205,6 +206,8 @@ static int on_record(struct scan *sc, const struct scan_rec *r)
     struct loader *l = loader_of(sc);
     const struct log_rec_head *h = r->head;
     struct store_chain *c = store_chain_find(l->s, h->rec.chain);
+    l->records++;
+    l->fresh += r->fresh;
     if (!c) {
         if (!r->fresh || h->lsn <= tomb_lsn(l, h->rec.chain))
             return 0; /* of a chain that was dropped */
@@ -297,7 +300,7 @@ static int forget_tombs(struct loader *l)
     return err;
 }
 
-static int load_index(struct loader *l, struct why *w)
+static int load_index(struct loader *l, bool look, struct why *w)
 {
     struct store *s = l->s;
     struct index_visitor v = {on_log, on_ckpt, on_cfg, on_ext, l};
@@ -308,9 +311,9 @@ static int load_index(struct loader *l, struct why *w)
     bool format_1 = s->super.version == 1;
     err = index_visit(s->index, &v, format_1);
     index_abort(s->index);
-    if (!err && format_1) /* from now on it says what belongs to it */
+    if (!err && format_1 && !look) /* from now on it says what belongs to it */
         err = index_begin(s->index);
-    if (!err && format_1)
+    if (!err && format_1 && !look)
         err = index_commit(s->index);
     if (!err && !l->have_log)
         err = KT_E_CORRUPT;
@@ -326,7 +329,7 @@ static int load_index(struct loader *l, struct why *w)
     return 0;
 }
 
-static int load_log(struct loader *l, struct why *w)
+static int read_log(struct loader *l, struct why *w)
 {
     struct store *s = l->s;
     struct scan *sc = &l->scan;
@@ -336,7 +339,14 @@ static int load_log(struct loader *l, struct why *w)
         .record = on_record,
         .gap = on_gap,
     };
-    int err = scan_log(s, sc, w);
+    return scan_log(s, sc, w);
+}
+
+static int load_log(struct loader *l, struct why *w)
+{
+    struct store *s = l->s;
+    struct scan *sc = &l->scan;
+    int err = read_log(l, w);
     if (err)
         return err;
     err = cut(s);
@@ -357,7 +367,7 @@ static int load_log(struct loader *l, struct why *w)
 int replay(struct store *s, struct why *w)
 {
     struct loader l = {.s = s};
-    int err = load_index(&l, w);
+    int err = load_index(&l, false, w);
     if (!err)
         err = load_log(&l, w);
     free(l.tombs);
@@ -366,4 +376,20 @@ int replay(struct store *s, struct why *w)
     for (uint32_t i = 0; i < s->n_chains; i++)
         chain_durable(s->chains[i]);
     return 0;
+}
+
+int replay_look(struct store *s, struct scan_result *ret_r, bool *ret_index,
+                struct why *w)
+{
+    struct loader l = {.s = s};
+    int err = load_index(&l, true, w);
+    *ret_index = !err;
+    if (!err)
+        err = read_log(&l, w);
+    free(l.tombs);
+    *ret_r = (struct scan_result){.records = l.records,
+                                  .fresh = l.fresh,
+                                  .end_lsn = l.scan.end_lsn,
+                                  .durable_lsn = l.scan.durable_lsn};
+    return err;
 }

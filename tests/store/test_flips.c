@@ -15,7 +15,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/os.h"
-#include "replicator/store/disk.h"
+#include "replicator/store/check.h"
 #include "tests/store/life.h"
 
 static const char *const kinds[] = {"data.", "csum.", "log.", "meta.",
@@ -138,11 +138,22 @@ static void read_extent(struct rig *g, const struct model *m, uint32_t e,
         say(v, WRONG, "wrong bytes were read");
 }
 
+/* Whether the offline check sees anything. */
+static bool is_told(const struct rig *g)
+{
+    struct store_check c = {.problem = NULL};
+    char why[512];
+    return store_check(g->dir, &c, why, sizeof(why)) || c.problems;
+}
+
 static void judge(struct rig *g, const struct owed *o, struct verdict *v)
 {
+    bool told = is_told(g);
     if (rig_try_open(g)) {
         bool clear = strstr(g->why, g->dir) && strchr(g->why, ';');
         say(v, clear ? REFUSED : WRONG, g->why);
+        if (!told)
+            say(v, WRONG, "the offline check calls it sound");
         return;
     }
     for (uint32_t i = 0; i < LIFE_CHAINS; i++) {
@@ -160,6 +171,8 @@ static void judge(struct rig *g, const struct owed *o, struct verdict *v)
                 read_extent(g, &p->at[seq - p->first], e, v);
     }
     rig_close(g);
+    if (v->outcome != INTACT && !told)
+        say(v, WRONG, "the offline check calls it sound");
 }
 
 /* ---- one flip ---- */
