@@ -37,6 +37,7 @@
 #define BATCH_BYTES_MAX (32u << 20)
 #define TICK_MS 1000u
 #define READERS 4u
+#define BAD_SECTORS_MAX 64u /* in ten minutes: the disk is done for */
 
 /* ---- jobs ---- */
 
@@ -160,6 +161,11 @@ struct slots {
     uint64_t refused_us; /* when the file system last said ENOSPC */
 };
 
+struct bad_sector {
+    uint64_t at_us, chain;
+    uint32_t extent, sector;
+};
+
 struct store {
     char *dir;
     int dirfd, lockfd;
@@ -193,7 +199,9 @@ struct store {
     bool saving, no_nowait, closing;
     unsigned n_jobs;
     int err;
-    bool in_poll, short_of; /* the last grant fell short */
+    bool in_poll, short_of;                 /* the last grant fell short */
+    struct bad_sector bad[BAD_SECTORS_MAX]; /* a ring of the newest */
+    uint64_t n_bad, mended;
 
     struct worker meta, apply, read;
     pthread_t log_thread, sync_thread;
@@ -306,6 +314,9 @@ void commit_fail_all(struct store *s);
 void apply_want(struct store *s);
 void apply_poll(struct store *s);
 bool apply_possible(const struct store *s);
+
+/* mend.c: a sector does not match its sum, twice read. */
+void mend_note_bad(struct extent *e, uint32_t sector);
 
 /* read.c */
 void read_free_all(struct store *s);

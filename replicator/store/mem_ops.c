@@ -222,6 +222,31 @@ void store_read(struct store *s, struct store_read *r)
     op_start(s, &r->op, STORE_READ);
 }
 
+void store_mend(struct store *s, struct store_mend *r)
+{
+    op_start(s, &r->op, STORE_MEND);
+    r->ret_mended = r->ret_left = 0;
+}
+
+/* Sums do not rot here, so theirs has to be ours. */
+static int mend_complete(struct store_mend *r)
+{
+    uint32_t first = r->off / KT_SECTOR_BYTES, n = r->len / KT_SECTOR_BYTES;
+    struct mem_extent *e =
+        r->extent < r->chain->n_extents ? r->chain->ext[r->extent] : NULL;
+    for (uint32_t i = 0; e && i < n; i++) {
+        uint32_t k = first + i;
+        if (!(e->rot[k / 8] >> (k % 8) & 1))
+            continue;
+        bool same = r->buf->sums[i] == e->s[k].sum;
+        r->ret_mended += same;
+        r->ret_left += !same;
+        if (same)
+            e->rot[k / 8] &= (uint8_t) ~(1u << (k % 8));
+    }
+    return 0;
+}
+
 static int read_complete(struct store_read *r)
 {
     uint32_t first = r->off / KT_SECTOR_BYTES, n = r->len / KT_SECTOR_BYTES;
@@ -369,6 +394,8 @@ static int op_effects(struct store *s, struct store_op *op)
         return complete_sync(s, (struct store_sync *)op);
     case STORE_READ:
         return read_complete((struct store_read *)op);
+    case STORE_MEND:
+        return mend_complete((struct store_mend *)op);
     case STORE_SUMS:
         return sums_complete((struct store_sums *)op);
     case STORE_DIGEST:

@@ -308,6 +308,8 @@ void store_info(const struct store *s, struct store_info *ret_i)
         .size = (uint64_t)s->slots.total * KT_EXTENT_BYTES,
         .used = used * KT_EXTENT_BYTES,
         .err = s->err,
+        .bad_sectors = s->n_bad,
+        .mended = s->mended,
         .stall_us = now - oldest,
     };
 }
