@@ -114,7 +114,7 @@ static const struct {
     uint8_t from;
 } table[KT_MSG_TYPE_END] = {
     [KT_MSG_WRITE] = {chain_on_write, FROM_CLIENT},
-    [KT_MSG_READ] = {chain_on_read, FROM_CLIENT | FROM_CLI},
+    [KT_MSG_READ] = {chain_on_read, FROM_CLIENT | FROM_CLI | FROM_PEER},
     [KT_MSG_STAT] = {chain_on_read, FROM_CLIENT | FROM_CLI},
     [KT_MSG_FLUSH] = {chain_on_flush, FROM_CLIENT | FROM_PEER},
     [KT_MSG_FLUSH_OK] = {chain_on_flush_ok, FROM_PEER},

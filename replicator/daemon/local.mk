@@ -11,6 +11,7 @@ kenter_replicator_SOURCES = \
 	%D%/known.c \
 	%D%/links.c \
 	%D%/main.c \
+	%D%/mend.c \
 	%D%/ops.c \
 	%D%/options.c \
 	%D%/probe.c \

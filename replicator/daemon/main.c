@@ -88,6 +88,7 @@ static void on_fine(uv_timer_t *t)
     bool again = links_fine(n);
     again = push_fine(n) || again;
     again = probe_fine(n) || again;
+    again = mend_fine(n) || again;
     hub_tick(n);
     again = again || (!n->hub.cn && !n->leaving && is_soon(n, n->hub.next_ms));
     conns_fine(n);
@@ -324,6 +325,7 @@ static void finish(struct repl *n)
     n->store = NULL;
     push_free_all(n);
     probe_free_all(n);
+    mend_free(n);
     chains_free_all(n);
     links_free_all(n);
     ops_free_all(n);

@@ -201,12 +201,17 @@ static void attempt(struct store *s, struct read_job *p)
 static void note_bad(struct read_job *p)
 {
     const struct slot_run *r = &p->runs[p->bad_run];
-    for (uint32_t i = 0; i < r->n; i++) {
+    uint32_t bad = r->first + r->n;
+    for (uint32_t i = r->n; i-- > 0;) {
         const uint8_t *b = p->buf->data + r->at + (size_t)i * KT_SECTOR_BYTES;
         uint64_t sum = p->buf->sums[r->first - p->first + i];
-        if (kt_sum64(b, KT_SECTOR_BYTES) != sum)
-            mend_note_bad(p->ext, r->first + i);
+        if (kt_sum64(b, KT_SECTOR_BYTES) == sum)
+            continue;
+        bad = r->first + i;
+        mend_note_bad(p->ext, bad);
     }
+    assert(bad < r->first + r->n);
+    p->op->ret_bad = bad * KT_SECTOR_BYTES;
 }
 
 static void read_done(struct job *j)

@@ -169,6 +169,7 @@ struct store_read {
     uint32_t extent, off, len;
     struct kt_buf *ret_buf;
     uint64_t ret_seq;
+    uint32_t ret_bad; /* KT_E_CORRUPT: offset of the first sector that is */
 };
 void store_read(struct store *s, struct store_read *r);
 
