@@ -294,7 +294,7 @@ const struct log_at *chain_log_find(const struct store_chain *c, uint64_t seq);
 /* overlay.c */
 struct rec *rec_new(struct store *s);
 void rec_free(struct store *s, struct rec *r);
-/* A completed record becomes visible. 0 or -ENOMEM. */
+/* A completed record becomes visible. 0; or -ENOMEM, and r is freed. */
 int overlay_fold(struct store_chain *c, struct rec *r) KT_MUST_CHECK;
 /* The first record of the chain's overlay is in its slot. */
 void overlay_pop(struct store_chain *c);

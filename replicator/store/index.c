@@ -123,8 +123,7 @@ static int open_env(struct index *ix, const char *path, uint64_t slots)
 int index_open(const char *path, uint64_t slots, bool look,
                struct index **ret_ix)
 {
-    struct pages_clock clock = {db_names[DB_KV], all_key, sizeof(all_key)};
-    int err = pages_check(path, &clock);
+    int err = pages_check(path);
     if (!err && !look)
         err = presize(path, INDEX_BYTES_BASE + slots * INDEX_BYTES_SLOT);
     if (err)
@@ -385,6 +384,11 @@ int index_drop(struct index *ix, uint64_t chain, uint64_t lsn)
     if (!err)
         err = index_put_ckpt(ix, &tomb);
     return err;
+}
+
+uint64_t index_commits(const struct index *ix)
+{
+    return ix->all.commits;
 }
 
 int index_forget_tomb(struct index *ix, uint64_t chain)

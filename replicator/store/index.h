@@ -66,6 +66,9 @@ int index_put_ext(struct index *ix, const struct index_ext *r) KT_MUST_CHECK;
 int index_put_log(struct index *ix, const struct index_log *r) KT_MUST_CHECK;
 /* Removes every row of the chain, leaves a tombstone. */
 int index_drop(struct index *ix, uint64_t chain, uint64_t lsn) KT_MUST_CHECK;
+/* How many there were in its life; from index_visit on. Not while one is under
+ * way. */
+uint64_t index_commits(const struct index *ix);
 int index_forget_tomb(struct index *ix, uint64_t chain) KT_MUST_CHECK;
 
 /* Reads everything, inside begin and abort, before anything is put. Each

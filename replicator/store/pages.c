@@ -53,8 +53,6 @@ struct walk {
     uint64_t last;
     uint8_t *seen; /* per page: reached, or free */
     uint64_t n_seen;
-    const struct pages_clock *clock;
-    uint64_t time; /* what the clock's row says */
 };
 
 static uint64_t get(const uint8_t *p, unsigned bytes)
@@ -123,8 +121,7 @@ static int compare(enum kind kind, struct bytes a, struct bytes b)
 
 /* ---- what leaves hold ---- */
 
-static int walk_db(struct walk *w, const struct db *db, enum kind kind,
-                   bool timed);
+static int walk_db(struct walk *w, const struct db *db, enum kind kind);
 
 /* A list of pages: their number, then they. */
 static int free_list(struct walk *w, struct bytes v)
@@ -137,30 +134,22 @@ static int free_list(struct walk *w, struct bytes v)
     return 0;
 }
 
-static int leaf_value(struct walk *w, enum kind kind, struct bytes k,
-                      struct bytes v, bool timed)
+static int leaf_value(struct walk *w, enum kind kind, struct bytes v)
 {
     if (kind == FREE)
         return free_list(w, v);
-    if (kind == MAIN) {
-        if (v.n != DB_BYTES)
-            return KT_E_CORRUPT;
-        struct db db = get_db(v.p);
-        return walk_db(w, &db, TABLE,
-                       k.n == strlen(w->clock->db) &&
-                           !memcmp(k.p, w->clock->db, k.n));
-    }
-    if (timed && k.n == w->clock->key_len && !memcmp(k.p, w->clock->key, k.n) &&
-        v.n >= 8)
-        w->time = get(v.p, 8);
-    return 0;
+    if (kind == TABLE)
+        return 0;
+    if (v.n != DB_BYTES)
+        return KT_E_CORRUPT;
+    struct db db = get_db(v.p);
+    return walk_db(w, &db, TABLE);
 }
 
 /* ---- trees ---- */
 
 struct at {
     enum kind kind;
-    bool timed;
     unsigned depth;      /* levels from here to the leaves, with this one */
     struct bytes lo, hi; /* keys: lo <= key < hi; p NULL: no bound */
 };
@@ -182,7 +171,7 @@ static int leaf_node(struct walk *w, const uint8_t *n, const uint8_t *end,
     if (flags & F_BIG)
         v.p = overflow(w, get(v.p, 8), v.n, count);
     count->entries++;
-    return v.p ? leaf_value(w, at->kind, k, v, at->timed) : KT_E_CORRUPT;
+    return v.p ? leaf_value(w, at->kind, v) : KT_E_CORRUPT;
 }
 
 /* Node i of page p, whose key must be in order; NULL when it is not. */
@@ -246,10 +235,9 @@ static int walk_page(struct walk *w, uint64_t no, const struct at *at,
     return err;
 }
 
-static int walk_db(struct walk *w, const struct db *db, enum kind kind,
-                   bool timed)
+static int walk_db(struct walk *w, const struct db *db, enum kind kind)
 {
-    struct at at = {.kind = kind, .timed = timed, .depth = db->depth};
+    struct at at = {.kind = kind, .depth = db->depth};
     struct db count = {.depth = db->depth};
     int err = 0;
     if (kind == TABLE && db->flags)
@@ -302,15 +290,15 @@ static bool metas_agree(const struct meta m[2])
 static int walk_meta(struct walk *w, const struct meta *m)
 {
     w->last = m->last;
-    w->n_seen = w->time = 0;
+    w->n_seen = 0;
     if (m->last < 1 || m->last > UINT32_MAX)
         return KT_E_CORRUPT;
     w->seen = calloc(m->last + 1, 1);
     if (!w->seen)
         return -ENOMEM;
-    int err = walk_db(w, &m->dbs[1], MAIN, false);
+    int err = walk_db(w, &m->dbs[1], MAIN);
     if (!err)
-        err = walk_db(w, &m->dbs[0], FREE, false);
+        err = walk_db(w, &m->dbs[0], FREE);
     if (!err && w->n_seen != m->last - 1)
         err = KT_E_CORRUPT;
     free(w->seen);
@@ -331,19 +319,14 @@ static int check(struct walk *w, size_t len)
         err = get_meta(w->b + psize, 1, &m[1]);
     if (err || !metas_agree(m))
         return KT_E_CORRUPT;
-    unsigned newer = m[0].txnid < m[1].txnid;
-    err = walk_meta(w, &m[newer]);
-    uint64_t time = w->time;
-    /* The older tree stands as long as the newer one is the newest; damage in
-     * it is of no concern. */
-    if (!err && !walk_meta(w, &m[!newer]) && w->time > time)
-        err = KT_E_CORRUPT;
-    return err;
+    /* Nothing can be said of the older tree: after a write of the newer meta
+     * failed, LMDB leaves half of the newer one in its place. */
+    return walk_meta(w, &m[m[0].txnid < m[1].txnid]);
 }
 
-int pages_check(const char *path, const struct pages_clock *clock)
+int pages_check(const char *path)
 {
-    struct walk w = {.clock = clock};
+    struct walk w = {.b = NULL};
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
     if (fd < 0)

@@ -9,14 +9,7 @@
 
 /* Walks all pages of the closed index at path, when it has any. LMDB follows
  * what stands in a page without question: a damaged one ends the process, or
- * makes rows vanish. key (key_len bytes) names a row that begins with a u64
- * which grows with each commit, in the table called db: it must not be greater
- * in the older of the two trees. 0, KT_E_CORRUPT, -errno. Blocking. */
-struct pages_clock {
-    const char *db, *key;
-    uint32_t key_len;
-};
-int pages_check(const char *path,
-                const struct pages_clock *clock) KT_MUST_CHECK;
+ * makes rows vanish. 0, KT_E_CORRUPT, -errno. Blocking. */
+int pages_check(const char *path) KT_MUST_CHECK;
 
 #endif

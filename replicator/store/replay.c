@@ -300,6 +300,16 @@ static int forget_tombs(struct loader *l)
     return err;
 }
 
+/* The index is whole, and not the one the store was closed with: the number of
+ * its newest commit was damaged, and LMDB went by the one before. Of a store
+ * that was not closed nobody can say. */
+static bool is_of_another_time(const struct store *s)
+{
+    const struct super *u = &s->super;
+    return u->clean && !u->one_bad && u->index_commits &&
+           u->index_commits != index_commits(s->index);
+}
+
 static int load_index(struct loader *l, bool look, struct why *w)
 {
     struct store *s = l->s;
@@ -311,6 +321,8 @@ static int load_index(struct loader *l, bool look, struct why *w)
     bool format_1 = s->super.version == 1;
     err = index_visit(s->index, &v, format_1);
     index_abort(s->index);
+    if (!err && is_of_another_time(s))
+        err = KT_E_CORRUPT;
     if (!err && format_1 && !look) /* from now on it says what belongs to it */
         err = index_begin(s->index);
     if (!err && format_1 && !look)

@@ -378,6 +378,7 @@ void store_close(struct store *s)
     threads_stop(s);
     if (!s->err) {
         s->super.clean = true;
+        s->super.index_commits = index_commits(s->index);
         s->super.durable_lsn = s->durable_seen;
         /* When this fails the next open finds a store that was not closed,
          * which is true. */

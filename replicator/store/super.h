@@ -17,7 +17,8 @@ struct super {
     uint64_t capacity;    /* bytes of slots */
     uint64_t durable_lsn; /* known when it was written */
     uint32_t seg_bytes;
-    uint32_t version; /* of the copy that was loaded */
+    uint32_t version;       /* of the copy that was loaded */
+    uint64_t index_commits; /* when clean: of the index; 0: not known */
     bool clean;
     bool one_bad; /* loaded from one copy: the other is damaged */
 };
