@@ -168,6 +168,8 @@ int check_main(const char *dir, bool json, FILE *out)
     struct report r = {.list = json_array()};
     r.c.problem = on_problem;
     r.c.arg = &r;
+    if (kt_boot_id(&r.c.boot) < 0)
+        memset(&r.c.boot, 0, sizeof(r.c.boot));
     int err = r.list ? store_check(dir, &r.c, why, sizeof(why)) : -ENOMEM;
     if (err) {
         fprintf(stderr, "kenter-replicator: %s\n",

@@ -182,7 +182,7 @@ static int look(struct store *s, struct store_check *c, struct why *w)
 int store_check(const char *dir, struct store_check *c, char *ret_why,
                 size_t why_size)
 {
-    struct store_opts o = {.create = false};
+    struct store_opts o = {.create = false, .boot = c->boot};
     struct why w = {ret_why, why_size};
     struct store *s = store_blank(dir, &o);
     bool empty;

@@ -29,6 +29,7 @@ struct store_check {
     /* asked */
     void (*problem)(void *arg, const struct store_problem *p); /* or NULL */
     void *arg;
+    struct kt_id boot; /* as in store_opts; zero: of any */
     /* found */
     struct kt_id uuid, node;
     uint32_t format;

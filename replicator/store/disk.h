@@ -352,6 +352,7 @@ struct scan {
     uint64_t durable_lsn; /* known from elsewhere; raised by what it finds */
     uint64_t end_lsn;     /* the last record */
     uint64_t incarnation; /* of the last record */
+    bool same_boot;       /* as when the last life began */
     int (*record)(struct scan *sc, const struct scan_rec *r);
     void (*gap)(struct scan *sc); /* forget the retained ones so far */
 };

@@ -348,6 +348,8 @@ static int read_log(struct loader *l, struct why *w)
     *sc = (struct scan){
         .tail = l->log,
         .durable_lsn = kt_max_u64(l->log.durable_lsn, s->super.durable_lsn),
+        .same_boot =
+            !s->super.one_bad && kt_id_eq(&s->super.boot, &s->opts.boot),
         .record = on_record,
         .gap = on_gap,
     };

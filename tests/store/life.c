@@ -408,7 +408,7 @@ static void check_again(struct rig *g, const struct owed *o,
 /* What a crash may leave is no damage, except half a superblock. */
 static void check_offline(const struct rig *g, const struct owed *o)
 {
-    struct store_check c = {.problem = NULL};
+    struct store_check c = {.boot = g->boot};
     char why[512] = "";
     int err = store_check(g->dir, &c, why, sizeof(why));
     if (err == -ENOENT && !o->incarnation)

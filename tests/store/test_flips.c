@@ -141,7 +141,7 @@ static void read_extent(struct rig *g, const struct model *m, uint32_t e,
 /* Whether the offline check sees anything. */
 static bool is_told(const struct rig *g)
 {
-    struct store_check c = {.problem = NULL};
+    struct store_check c = {.boot = g->boot};
     char why[512];
     return store_check(g->dir, &c, why, sizeof(why)) || c.problems;
 }
