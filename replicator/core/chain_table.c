@@ -113,7 +113,7 @@ static const struct {
 } table[KT_MSG_TYPE_END] = {
     /* from clients */
     [KT_MSG_WRITE] = {CLIENT, ASKED(chain_on_write)},
-    [KT_MSG_READ] = {CLIENT | CLI, ASKED(chain_on_read)},
+    [KT_MSG_READ] = {CLIENT | CLI | PEER, ASKED(chain_on_read)},
     [KT_MSG_STAT] = {CLIENT | CLI, ASKED(chain_on_read)},
     [KT_MSG_FLUSH] = {CLIENT | PEER, ASKED(chain_on_flush)},
     [KT_MSG_DIGEST_GET] = {PEER | CLI,

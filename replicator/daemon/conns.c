@@ -188,6 +188,8 @@ static bool may_replicator(uint8_t cls, uint8_t type)
     case KT_MSG_CFG_GET:
     case KT_MSG_FWD:
         return cls != KT_CLASS_CONTROL;
+    case KT_MSG_READ: /* to put its own copy right (mend.c) */
+        return cls == KT_CLASS_CONTROL;
     case KT_MSG_RESUME:
     case KT_MSG_FLUSH:
     case KT_MSG_FLUSH_OK:
@@ -321,6 +323,9 @@ static int conns_up(void *arg, struct kt_conn *kc, const struct kt_msg *peer)
     case CONN_PROBE:
         probe_up(cn, peer);
         break;
+    case CONN_MEND:
+        mend_up(cn);
+        break;
     default:
         break;
     }
@@ -364,7 +369,7 @@ static void to_chain(struct repl *n, struct conn *cn, const struct kt_msg *m)
         answer_cfg(cn, rc, m);
         return;
     }
-    if (m->type == KT_MSG_READ && is_client(cn) && too_much(n, cn)) {
+    if (m->type == KT_MSG_READ && too_much(n, cn)) {
         conns_nak(cn, m, KT_E_BUSY);
         return;
     }
@@ -394,6 +399,10 @@ static void conns_msg(void *arg, struct kt_conn *kc, struct kt_msg *m, int err)
     }
     if (cn->kind == CONN_HUB) {
         hub_msg(n, cn, m);
+        return;
+    }
+    if (cn->kind == CONN_MEND) {
+        mend_msg(cn, m, err);
         return;
     }
     if (!may(cn, m->type)) {
@@ -439,6 +448,9 @@ static void conns_down(void *arg, struct kt_conn *kc, int err, const char *text)
         break;
     case CONN_PROBE:
         probe_down(&was, err);
+        break;
+    case CONN_MEND:
+        mend_down(&was);
         break;
     default:
         kt_log(KT_LOG_DEBUG, "peer_gone", "role=%u err=\"%s\"", was.role,

@@ -5,11 +5,13 @@ sbin_PROGRAMS += kenter-replicator
 kenter_replicator_SOURCES = \
 	%D%/acts.c \
 	%D%/chains.c \
+	%D%/check.c \
 	%D%/conns.c \
 	%D%/hub.c \
 	%D%/known.c \
 	%D%/links.c \
 	%D%/main.c \
+	%D%/mend.c \
 	%D%/ops.c \
 	%D%/options.c \
 	%D%/probe.c \
@@ -23,3 +25,7 @@ tests_unit_test_repl_daemon_SOURCES = tests/unit/test_repl_daemon.c \
 	tests/unit/repl_world.c tests/unit/repl_world.h
 tests_unit_test_repl_options_SOURCES = tests/unit/test_repl_options.c \
 	%D%/options.c
+
+unit_tests += tests/unit/test_store_check
+tests_unit_test_store_check_SOURCES = tests/unit/test_store_check.c \
+	%D%/check.c $(kt_store_disk_rig)

@@ -19,6 +19,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/os.h"
+#include "replicator/daemon/check.h"
 
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "0"
@@ -87,6 +88,7 @@ static void on_fine(uv_timer_t *t)
     bool again = links_fine(n);
     again = push_fine(n) || again;
     again = probe_fine(n) || again;
+    again = mend_fine(n) || again;
     hub_tick(n);
     again = again || (!n->hub.cn && !n->leaving && is_soon(n, n->hub.next_ms));
     conns_fine(n);
@@ -323,6 +325,7 @@ static void finish(struct repl *n)
     n->store = NULL;
     push_free_all(n);
     probe_free_all(n);
+    mend_free(n);
     chains_free_all(n);
     links_free_all(n);
     ops_free_all(n);
@@ -390,6 +393,8 @@ int main(int argc, char **argv)
         printf("kenter-replicator %s\n", PACKAGE_VERSION);
         return 0;
     }
+    if (o.check_dir)
+        return check_main(o.check_dir, o.json, stdout);
     kt_log_set_level(o.log_level);
     (void)signal(SIGPIPE, SIG_IGN);
     become_flusher();

@@ -19,6 +19,7 @@ static const uint32_t pool_bytes[POOLS] = {
     [POOL_DIGEST] = sizeof(struct op_digest),
     [POOL_LOG] = sizeof(struct op_log),
     [POOL_DROP] = sizeof(struct op_drop),
+    [POOL_MEND] = sizeof(struct op_mend),
 };
 
 void *repl_alloc(size_t size)

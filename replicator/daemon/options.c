@@ -12,6 +12,7 @@
 
 const char options_help[] =
     "Usage: kenter-replicator --store DIR --hub ADDR [OPTION]...\n"
+    "       kenter-replicator --check-store DIR [--json]\n"
     "Keeps copies of volumes in DIR and replicates them with other nodes.\n"
     "\n"
     "  --store DIR          the directory the copies are kept in\n"
@@ -34,6 +35,10 @@ const char options_help[] =
     "  --pid-file FILE      write the process id there\n"
     "  --address-file FILE  write the addresses in use there, one a line\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
+    "  --check-store DIR    read a store that is not in use, say what is "
+    "damaged,\n"
+    "                       and exit\n"
+    "  --json               ... as JSON\n"
     "  --help               print this and exit\n"
     "  --version            print the version and exit\n";
 
@@ -50,6 +55,8 @@ enum {
     OPT_PID_FILE,
     OPT_ADDRESS_FILE,
     OPT_LOG_LEVEL,
+    OPT_CHECK,
+    OPT_JSON,
     OPT_HELP,
     OPT_VERSION
 };
@@ -67,6 +74,8 @@ static const struct option long_options[] = {
     {"pid-file", required_argument, NULL, OPT_PID_FILE},
     {"address-file", required_argument, NULL, OPT_ADDRESS_FILE},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+    {"check-store", required_argument, NULL, OPT_CHECK},
+    {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -193,6 +202,12 @@ static int take(struct options *o, int opt, const struct why *w)
         return 0;
     case OPT_LOG_LEVEL:
         return set_level(o, optarg, w);
+    case OPT_CHECK:
+        o->check_dir = optarg;
+        return 0;
+    case OPT_JSON:
+        o->json = true;
+        return 0;
     case OPT_HELP:
         o->help = true;
         return 0;
@@ -207,6 +222,15 @@ static int take(struct options *o, int opt, const struct why *w)
 /* What is left out. */
 static int fill_in(struct options *o, const struct why *w)
 {
+    if (o->check_dir && (o->store_dir || o->n_hubs || o->create))
+        return refuse(w,
+                      "%s starts nothing: leave out --store, --create and "
+                      "--hub",
+                      "--check-store");
+    if (o->check_dir)
+        return 0;
+    if (o->json)
+        return refuse(w, "%s goes with --check-store only", "--json");
     if (!o->store_dir || !o->store_dir[0])
         return refuse(w, "%s is missing: say where the copies are kept",
                       "--store DIR");

@@ -11,6 +11,8 @@
 
 struct options {
     const char *store_dir;
+    const char *check_dir; /* --check-store: only that, and json */
+    bool json;
     bool create;
     uint32_t n_hubs;
     struct kt_addr hubs[OPTIONS_ADDRS_MAX];

@@ -11,6 +11,7 @@
  *   links.c     outgoing links to other members
  *   hub.c       the control connection
  *   known.c     the newest hub ever heard
+ *   mend.c      putting bad sectors right with another member's
  *   probe.c     PROBE: is that node alive, as seen from here */
 #ifndef KT_REPL_REPL_H
 #define KT_REPL_REPL_H
@@ -37,14 +38,21 @@ struct repl;
 struct rchain;
 struct peer;
 
-enum conn_kind { CONN_FREE, CONN_ACCEPTED, CONN_HUB, CONN_LINK, CONN_PROBE };
+enum conn_kind {
+    CONN_FREE,
+    CONN_ACCEPTED,
+    CONN_HUB,
+    CONN_LINK,
+    CONN_PROBE,
+    CONN_MEND
+};
 
 /* One connection of either direction. handle: its slot in the low 16 bits, a
  * counter above them, so that a handle is never used twice. */
 struct conn {
     uint64_t handle;
     struct kt_conn *kc;
-    void *owner;       /* LINK: struct link; PROBE: struct probe */
+    void *owner;       /* LINK: struct link; PROBE: struct probe; MEND */
     struct kt_id peer; /* store of a replicator, id of anybody else */
     uint64_t reading;  /* bytes of reads under way for it */
     uint64_t rx_ms;
@@ -107,6 +115,7 @@ enum pool {
     POOL_DIGEST,
     POOL_LOG,
     POOL_DROP,
+    POOL_MEND,
     POOLS
 };
 
@@ -144,6 +153,17 @@ struct hub {
     bool told; /* that it is away */
 };
 
+/* The one sector that is being put right. */
+struct mend {
+    struct op_mend *op;   /* NULL: none */
+    struct op_read *read; /* waits for it */
+    struct conn *cn;
+    struct kt_id store; /* which should be at its other end */
+    uint64_t deadline_ms;
+    uint32_t turn; /* whom to ask next */
+    bool refuse;
+};
+
 struct repl {
     const struct options *opts;
     uv_loop_t loop;
@@ -170,6 +190,7 @@ struct repl {
     struct peer *peers;
     struct push *pushes, *pushes_gone;
     struct probe *probes;
+    struct mend mend;
 
     struct op *free_ops[POOLS];
     uint32_t n_free[POOLS];
@@ -275,6 +296,10 @@ struct op_drop {
     struct op o;
     struct store_drop r;
 };
+struct op_mend {
+    struct op o;
+    struct store_mend r;
+};
 
 /* ---- serve.c ---- */
 void serve_read(struct rchain *rc, const struct chain_act *a);
@@ -328,6 +353,17 @@ int hub_known_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
 bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark);
 /* The start of the hub obeyed now is on the disk, or err says why not. */
 void hub_known_saved(struct repl *n, int err);
+
+/* ---- mend.c ---- */
+/* A client's read was refused, as the bytes at r.ret_bad do not match their
+ * sum. True: the read waits, is done again when they do, and delivered with
+ * KT_E_CORRUPT otherwise. False: something else is being put right. */
+bool mend_start(struct op_read *read);
+void mend_up(struct conn *cn);
+void mend_msg(struct conn *cn, const struct kt_msg *m, int err);
+void mend_down(struct conn *was);
+bool mend_fine(struct repl *n);
+void mend_free(struct repl *n);
 
 /* ---- probe.c ---- */
 void probe_start(struct repl *n, const struct kt_msg *m);

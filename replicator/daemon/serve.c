@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Answers that are read from the store.
  *
- * READ    1. store_read  2. DATA, or NAK (BADSUM when the copy is damaged:
- *         the client asks another member)
+ * READ    1. store_read  2. DATA. When the copy is damaged: mend.c puts it
+ *         right, and from 1. again; or NAK (BADSUM), and the client asks
+ *         another member
  * DIGEST  1. store_digest  2. DIGEST with the rows of the range asked for
  * STAT    1. an extent without a slot is a hole, said by the core's bitmap
  *         2. for any other, store_sums tells sector by sector
@@ -59,6 +60,10 @@ static void read_deliver(struct op *o)
 {
     struct op_read *p = kt_container_of(o, struct op_read, o);
     struct conn *cn = asker(o);
+    /* Another replicator's own mending is no reason for one here. */
+    if (o->err == KT_E_CORRUPT && cn && cn->role != KT_ROLE_REPLICATOR &&
+        mend_start(p))
+        return;
     o->rc->n->reading -= o->len;
     if (cn)
         cn->reading -= o->len;

@@ -81,7 +81,7 @@ static int make_index(struct store *s)
         sizeof(path))
         return -ENAMETOOLONG;
     struct index *ix;
-    int err = index_open(path, s->super.capacity / KT_EXTENT_BYTES, &ix);
+    int err = index_open(path, s->super.capacity / KT_EXTENT_BYTES, false, &ix);
     if (err)
         return err;
     err = index_begin(ix);

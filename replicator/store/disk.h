@@ -37,6 +37,7 @@
 #define BATCH_BYTES_MAX (32u << 20)
 #define TICK_MS 1000u
 #define READERS 4u
+#define BAD_SECTORS_MAX 64u /* in ten minutes: the disk is done for */
 
 /* ---- jobs ---- */
 
@@ -160,6 +161,11 @@ struct slots {
     uint64_t refused_us; /* when the file system last said ENOSPC */
 };
 
+struct bad_sector {
+    uint64_t at_us, chain;
+    uint32_t extent, sector;
+};
+
 struct store {
     char *dir;
     int dirfd, lockfd;
@@ -193,7 +199,9 @@ struct store {
     bool saving, no_nowait, closing;
     unsigned n_jobs;
     int err;
-    bool in_poll, short_of; /* the last grant fell short */
+    bool in_poll, short_of;                 /* the last grant fell short */
+    struct bad_sector bad[BAD_SECTORS_MAX]; /* a ring of the newest */
+    uint64_t n_bad, mended;
 
     struct worker meta, apply, read;
     pthread_t log_thread, sync_thread;
@@ -217,6 +225,9 @@ void threads_stop(struct store *s);
 void job_post(struct worker *w, struct job *j);
 /* The store is faulty from now on; any thread. */
 void store_fault(struct store *s, int err);
+/* fsync; a failure makes the store faulty before anybody else can sync the
+ * same file (I17). 0 or -errno. Any thread. */
+int store_fsync(struct store *s, int fd) KT_MUST_CHECK;
 /* With mu held: the loop has something to do; returns whether to call
  * store_tell after unlocking. */
 bool store_due(struct store *s);
@@ -283,7 +294,7 @@ const struct log_at *chain_log_find(const struct store_chain *c, uint64_t seq);
 /* overlay.c */
 struct rec *rec_new(struct store *s);
 void rec_free(struct store *s, struct rec *r);
-/* A completed record becomes visible. 0 or -ENOMEM. */
+/* A completed record becomes visible. 0; or -ENOMEM, and r is freed. */
 int overlay_fold(struct store_chain *c, struct rec *r) KT_MUST_CHECK;
 /* The first record of the chain's overlay is in its slot. */
 void overlay_pop(struct store_chain *c);
@@ -303,6 +314,9 @@ void commit_fail_all(struct store *s);
 void apply_want(struct store *s);
 void apply_poll(struct store *s);
 bool apply_possible(const struct store *s);
+
+/* mend.c: a sector does not match its sum, twice read. */
+void mend_note_bad(struct extent *e, uint32_t sector);
 
 /* read.c */
 void read_free_all(struct store *s);
@@ -338,11 +352,23 @@ struct scan {
     uint64_t durable_lsn; /* known from elsewhere; raised by what it finds */
     uint64_t end_lsn;     /* the last record */
     uint64_t incarnation; /* of the last record */
+    bool same_boot;       /* as when the last life began */
     int (*record)(struct scan *sc, const struct scan_rec *r);
     void (*gap)(struct scan *sc); /* forget the retained ones so far */
 };
 int scan_log(struct store *s, struct scan *sc, struct why *w) KT_MUST_CHECK;
 /* replay.c: index and log into memory; cuts the tail, syncs the log. */
 int replay(struct store *s, struct why *w) KT_MUST_CHECK;
+/* The same, and nothing is changed. ret_index: the index was good. */
+struct scan_result {
+    uint64_t records, fresh, end_lsn, durable_lsn;
+};
+int replay_look(struct store *s, struct scan_result *ret_r, bool *ret_index,
+                struct why *w) KT_MUST_CHECK;
+/* store.c: the steps of an opening. */
+struct store *store_blank(const char *dir, const struct store_opts *o);
+void store_free(struct store *s);
+int load_super(struct store *s, struct why *w) KT_MUST_CHECK;
+int load_files(struct store *s, bool look, struct why *w) KT_MUST_CHECK;
 
 #endif

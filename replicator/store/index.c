@@ -7,7 +7,10 @@
  *                  | applied (epoch u64, seq u64) | kt_dedup_encode
  *   ext   chain, extent u32, gen u32 -> slot u32 | bits u32 (0 alloc,
  *                  1 partial, 2-3 slot_by) | id (epoch, seq) | presence[128]
- *   kv    "log" -> seg u64 | lsn u64 | durable_lsn u64 | off u32 */
+ *   kv    "log" -> seg u64 | lsn u64 | durable_lsn u64 | off u32
+ *         "all" -> commits u64 | rows u64 | sum u64: of all other rows, so that
+ *                  none can be missing, doubled, or of another time (format 1
+ *                  had none) */
 #include "replicator/store/index.h"
 
 #include <errno.h>
@@ -20,19 +23,28 @@
 #include "lib/base/cursor.h"
 #include "lib/base/err.h"
 #include "lib/base/sum.h"
+#include "replicator/store/pages.h"
 
 #define KEY_MAX 16
 #define ROW_MAX (KT_CFG_BYTES_MAX + KT_DEDUP_BYTES)
 
 enum { DB_CFG, DB_CKPT, DB_EXT, DB_KV, N_DBS };
 static const char *const db_names[N_DBS] = {"cfg", "ckpt", "ext", "kv"};
-static const char log_key[] = "log";
+static const char log_key[] = "log", all_key[] = "all";
+
+/* What all rows together are. */
+struct all {
+    uint64_t commits, rows, sum;
+};
 
 struct index {
     MDB_env *env;
     MDB_dbi db[N_DBS];
     pthread_mutex_t turn;
     MDB_txn *txn;
+    struct all all, all_before; /* with this transaction; before it */
+    unsigned flags;             /* MDB_RDONLY, or 0 */
+    bool dead;                  /* a commit failed: there is no other (I17) */
 };
 
 /* A key and its value while they are put together. */
@@ -65,10 +77,10 @@ static int from_lmdb(int rc)
 
 static int open_dbs(struct index *ix)
 {
-    int err = from_lmdb(mdb_txn_begin(ix->env, NULL, 0, &ix->txn));
+    unsigned make = ix->flags ? 0 : MDB_CREATE;
+    int err = from_lmdb(mdb_txn_begin(ix->env, NULL, ix->flags, &ix->txn));
     for (unsigned i = 0; !err && i < N_DBS; i++)
-        err = from_lmdb(
-            mdb_dbi_open(ix->txn, db_names[i], MDB_CREATE, &ix->db[i]));
+        err = from_lmdb(mdb_dbi_open(ix->txn, db_names[i], make, &ix->db[i]));
     if (err)
         mdb_txn_abort(ix->txn);
     else
@@ -90,16 +102,9 @@ static int presize(const char *path, uint64_t bytes)
     return err;
 }
 
-int index_open(const char *path, uint64_t slots, struct index **ret_ix)
+static int open_env(struct index *ix, const char *path, uint64_t slots)
 {
-    int err = presize(path, INDEX_BYTES_BASE + slots * INDEX_BYTES_SLOT);
-    if (err)
-        return err;
-    struct index *ix = calloc(1, sizeof(*ix));
-    if (!ix)
-        return -ENOMEM;
-    pthread_mutex_init(&ix->turn, NULL);
-    err = from_lmdb(mdb_env_create(&ix->env));
+    int err = from_lmdb(mdb_env_create(&ix->env));
     if (!err)
         err = from_lmdb(
             mdb_env_set_mapsize(ix->env, (256u << 20) + slots * 8192));
@@ -108,11 +113,27 @@ int index_open(const char *path, uint64_t slots, struct index **ret_ix)
     /* NOLOCK: the directory's lock keeps other processes out and our own
      * lock makes the threads take turns. */
     if (!err)
-        err = from_lmdb(mdb_env_open(
-            ix->env, path,
-            MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | MDB_NOLOCK, 0600));
-    if (!err)
-        err = open_dbs(ix);
+        err = from_lmdb(mdb_env_open(ix->env, path,
+                                     MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD |
+                                         MDB_NOLOCK | ix->flags,
+                                     0600));
+    return err ? err : open_dbs(ix);
+}
+
+int index_open(const char *path, uint64_t slots, bool look,
+               struct index **ret_ix)
+{
+    int err = pages_check(path);
+    if (!err && !look)
+        err = presize(path, INDEX_BYTES_BASE + slots * INDEX_BYTES_SLOT);
+    if (err)
+        return err;
+    struct index *ix = calloc(1, sizeof(*ix));
+    if (!ix)
+        return -ENOMEM;
+    ix->flags = look ? MDB_RDONLY : 0;
+    pthread_mutex_init(&ix->turn, NULL);
+    err = open_env(ix, path, slots);
     if (err) {
         index_free(ix);
         return err;
@@ -129,30 +150,6 @@ void index_free(struct index *ix)
     mdb_env_close(ix->env);
     pthread_mutex_destroy(&ix->turn);
     free(ix);
-}
-
-int index_begin(struct index *ix)
-{
-    pthread_mutex_lock(&ix->turn);
-    int err = from_lmdb(mdb_txn_begin(ix->env, NULL, 0, &ix->txn));
-    if (err)
-        pthread_mutex_unlock(&ix->turn);
-    return err;
-}
-
-int index_commit(struct index *ix)
-{
-    int err = from_lmdb(mdb_txn_commit(ix->txn));
-    ix->txn = NULL;
-    pthread_mutex_unlock(&ix->turn);
-    return err;
-}
-
-void index_abort(struct index *ix)
-{
-    mdb_txn_abort(ix->txn);
-    ix->txn = NULL;
-    pthread_mutex_unlock(&ix->turn);
 }
 
 /* ---- rows ---- */
@@ -180,13 +177,52 @@ static void row_write(struct row *w)
     w->c = kt_cur_w(w->val, sizeof(w->val));
 }
 
-static int row_put(struct index *ix, unsigned db, struct row *w)
+/* A row that ends with its sum comes (+1) or goes (-1). */
+static void all_count(struct all *all, unsigned db, const MDB_val *v, int by)
+{
+    uint64_t sum = 0;
+    if (v->mv_size >= 8) {
+        struct kt_cur c =
+            kt_cur_r((const uint8_t *)v->mv_data + v->mv_size - 8, 8);
+        sum = kt_get_u64(&c);
+    }
+    sum += (db + 1) * 0x9e3779b97f4a7c15u;
+    all->rows += (uint64_t)(int64_t)by;
+    all->sum += by > 0 ? sum : 0 - sum;
+}
+
+static void row_seal(struct row *w)
 {
     kt_put_u64(&w->c, row_sum(w, sizeof(w->val) - w->c.left));
     assert(!w->c.bad);
-    MDB_val k = {w->key_len, w->key};
+}
+
+static int row_put(struct index *ix, unsigned db, struct row *w)
+{
+    row_seal(w);
+    MDB_val k = {w->key_len, w->key}, old;
     MDB_val v = {sizeof(w->val) - w->c.left, w->val};
+    int rc = mdb_get(ix->txn, ix->db[db], &k, &old);
+    if (rc == 0)
+        all_count(&ix->all, db, &old, -1);
+    else if (rc != MDB_NOTFOUND)
+        return from_lmdb(rc);
+    all_count(&ix->all, db, &v, 1);
     return from_lmdb(mdb_put(ix->txn, ix->db[db], &k, &v, 0));
+}
+
+static int put_all(struct index *ix)
+{
+    struct row w = {.key_len = sizeof(all_key)};
+    memcpy(w.key, all_key, sizeof(all_key));
+    row_write(&w);
+    kt_put_u64(&w.c, ++ix->all.commits);
+    kt_put_u64(&w.c, ix->all.rows);
+    kt_put_u64(&w.c, ix->all.sum);
+    row_seal(&w);
+    MDB_val k = {w.key_len, w.key};
+    MDB_val v = {sizeof(w.val) - w.c.left, w.val};
+    return from_lmdb(mdb_put(ix->txn, ix->db[DB_KV], &k, &v, 0));
 }
 
 static int row_read(struct row *w, const MDB_val *k, const MDB_val *v)
@@ -203,6 +239,43 @@ static int row_read(struct row *w, const MDB_val *k, const MDB_val *v)
     w->c = kt_cur_r(w->val, v->mv_size - 8);
     return 0;
 }
+
+/* ---- transactions ---- */
+
+int index_begin(struct index *ix)
+{
+    pthread_mutex_lock(&ix->turn);
+    int err =
+        ix->dead ? KT_E_FAULTY
+                 : from_lmdb(mdb_txn_begin(ix->env, NULL, ix->flags, &ix->txn));
+    ix->all_before = ix->all;
+    if (err)
+        pthread_mutex_unlock(&ix->turn);
+    return err;
+}
+
+int index_commit(struct index *ix)
+{
+    int err = put_all(ix);
+    if (err)
+        mdb_txn_abort(ix->txn);
+    else
+        err = from_lmdb(mdb_txn_commit(ix->txn));
+    ix->txn = NULL;
+    ix->dead = err != 0;
+    pthread_mutex_unlock(&ix->turn);
+    return err;
+}
+
+void index_abort(struct index *ix)
+{
+    mdb_txn_abort(ix->txn);
+    ix->txn = NULL;
+    ix->all = ix->all_before;
+    pthread_mutex_unlock(&ix->turn);
+}
+
+/* ---- kinds of rows ---- */
 
 static uint64_t row_chain(const struct row *w)
 {
@@ -279,6 +352,7 @@ static int drop_exts(struct index *ix, uint64_t chain)
         return from_lmdb(rc);
     rc = mdb_cursor_get(cur, &k, &v, MDB_SET_RANGE);
     while (!rc && k.mv_size >= 8 && !memcmp(k.mv_data, w.key, 8)) {
+        all_count(&ix->all, DB_EXT, &v, -1);
         rc = mdb_cursor_del(cur, 0);
         k = (MDB_val){w.key_len, w.key};
         if (!rc)
@@ -291,8 +365,12 @@ static int drop_exts(struct index *ix, uint64_t chain)
 static int del_row(struct index *ix, unsigned db, uint64_t chain)
 {
     struct row w = row_of(chain);
-    MDB_val k = {w.key_len, w.key};
-    int rc = mdb_del(ix->txn, ix->db[db], &k, NULL);
+    MDB_val k = {w.key_len, w.key}, old;
+    int rc = mdb_get(ix->txn, ix->db[db], &k, &old);
+    if (rc == 0) {
+        all_count(&ix->all, db, &old, -1);
+        rc = mdb_del(ix->txn, ix->db[db], &k, NULL);
+    }
     return rc == MDB_NOTFOUND ? 0 : from_lmdb(rc);
 }
 
@@ -306,6 +384,11 @@ int index_drop(struct index *ix, uint64_t chain, uint64_t lsn)
     if (!err)
         err = index_put_ckpt(ix, &tomb);
     return err;
+}
+
+uint64_t index_commits(const struct index *ix)
+{
+    return ix->all.commits;
 }
 
 int index_forget_tomb(struct index *ix, uint64_t chain)
@@ -389,12 +472,38 @@ static int visit_log(const struct index_visitor *v, struct row *w)
     return w->c.bad ? KT_E_CORRUPT : v->log(v->arg, &r);
 }
 
-static int visit_db(struct index *ix, unsigned db,
-                    const struct index_visitor *v)
+static int get_all(struct row *w, struct all *ret_all)
+{
+    ret_all->commits = kt_get_u64(&w->c);
+    ret_all->rows = kt_get_u64(&w->c);
+    ret_all->sum = kt_get_u64(&w->c);
+    return w->c.bad ? KT_E_CORRUPT : 0;
+}
+
+/* Beside the visitor: what the rows are, and what they should be. */
+struct tally {
+    const struct index_visitor *v;
+    struct all is, want;
+    bool have;
+};
+
+static int visit_row(unsigned db, struct row *w, const MDB_val *val,
+                     struct tally *t)
 {
     static int (*const visit[N_DBS])(const struct index_visitor *,
                                      struct row *) = {visit_cfg, visit_ckpt,
                                                       visit_ext, visit_log};
+    if (db == DB_KV && w->key_len == sizeof(all_key) &&
+        !memcmp(w->key, all_key, sizeof(all_key))) {
+        t->have = true;
+        return get_all(w, &t->want);
+    }
+    all_count(&t->is, db, val, 1);
+    return visit[db](t->v, w);
+}
+
+static int visit_db(struct index *ix, unsigned db, struct tally *t)
+{
     struct row w;
     MDB_cursor *cur;
     MDB_val k, val;
@@ -405,17 +514,24 @@ static int visit_db(struct index *ix, unsigned db,
     while (!err && !(rc = mdb_cursor_get(cur, &k, &val, MDB_NEXT))) {
         err = row_read(&w, &k, &val);
         if (!err)
-            err = visit[db](v, &w);
+            err = visit_row(db, &w, &val, t);
     }
     mdb_cursor_close(cur);
     return err || rc == MDB_NOTFOUND ? err : from_lmdb(rc);
 }
 
-int index_visit(struct index *ix, const struct index_visitor *v)
+int index_visit(struct index *ix, const struct index_visitor *v, bool format_1)
 {
     static const unsigned order[N_DBS] = {DB_KV, DB_CKPT, DB_CFG, DB_EXT};
+    struct tally t = {.v = v};
     int err = 0;
     for (unsigned i = 0; !err && i < N_DBS; i++)
-        err = visit_db(ix, order[i], v);
-    return err;
+        err = visit_db(ix, order[i], &t);
+    if (err)
+        return err;
+    if (t.have ? t.is.rows != t.want.rows || t.is.sum != t.want.sum : !format_1)
+        return KT_E_CORRUPT;
+    t.is.commits = t.want.commits;
+    ix->all = ix->all_before = t.is;
+    return 0;
 }

@@ -48,11 +48,15 @@ struct index_log {
     uint32_t off;
 };
 
-int index_open(const char *path, uint64_t slots,
+/* look: only to read it, nothing is changed. KT_E_CORRUPT when LMDB cannot be
+ * let loose on the file (pages.h). */
+int index_open(const char *path, uint64_t slots, bool look,
                struct index **ret_ix) KT_MUST_CHECK;
 void index_free(struct index *ix);
 
-/* begin, then puts, then commit, on one thread; after an error: abort. */
+/* begin, then puts, then commit, on one thread; after an error: abort. After
+ * a failed commit there is no other: whoever waited for his turn meanwhile is
+ * refused as well, with KT_E_FAULTY. */
 int index_begin(struct index *ix) KT_MUST_CHECK;
 int index_commit(struct index *ix) KT_MUST_CHECK;
 void index_abort(struct index *ix);
@@ -62,9 +66,15 @@ int index_put_ext(struct index *ix, const struct index_ext *r) KT_MUST_CHECK;
 int index_put_log(struct index *ix, const struct index_log *r) KT_MUST_CHECK;
 /* Removes every row of the chain, leaves a tombstone. */
 int index_drop(struct index *ix, uint64_t chain, uint64_t lsn) KT_MUST_CHECK;
+/* How many there were in its life; from index_visit on. Not while one is under
+ * way. */
+uint64_t index_commits(const struct index *ix);
 int index_forget_tomb(struct index *ix, uint64_t chain) KT_MUST_CHECK;
 
-/* Reads everything, inside begin and abort. Each returns 0 or stops. */
+/* Reads everything, inside begin and abort, before anything is put. Each
+ * returns 0 or stops. KT_E_CORRUPT also when rows are missing or too many;
+ * format_1: an index of that format does not know, and learns it with the next
+ * commit. */
 struct index_visitor {
     int (*log)(void *arg, const struct index_log *r);
     int (*ckpt)(void *arg, const struct index_ckpt *r);
@@ -72,6 +82,7 @@ struct index_visitor {
     int (*ext)(void *arg, const struct index_ext *r);
     void *arg;
 };
-int index_visit(struct index *ix, const struct index_visitor *v) KT_MUST_CHECK;
+int index_visit(struct index *ix, const struct index_visitor *v,
+                bool format_1) KT_MUST_CHECK;
 
 #endif

@@ -15,6 +15,7 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/append.c \
 	%D%/apply.c \
 	%D%/chains.c \
+	%D%/check.c \
 	%D%/commit.c \
 	%D%/create.c \
 	%D%/digest.c \
@@ -24,7 +25,9 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/logfmt.c \
 	%D%/logio.c \
 	%D%/logread.c \
+	%D%/mend.c \
 	%D%/overlay.c \
+	%D%/pages.c \
 	%D%/read.c \
 	%D%/replay.c \
 	%D%/scan.c \
@@ -57,6 +60,9 @@ kt_store_disk_rig = tests/unit/store_model.c tests/unit/store_model.h \
 tests_unit_test_store_crash_SOURCES = tests/unit/test_store_crash.c \
 	$(kt_store_disk_rig)
 tests_unit_test_store_limits_SOURCES = tests/unit/test_store_limits.c \
+	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_mend
+tests_unit_test_store_mend_SOURCES = tests/unit/test_store_mend.c \
 	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_format
 tests_unit_test_store_format_SOURCES = tests/unit/test_store_format.c

@@ -94,6 +94,24 @@ bool store_mem_is_damaged(const struct store_mem_disk *d, uint64_t chain,
     return e && marked(e, sector);
 }
 
+static void mend_one(struct mem_extent *e, uint32_t sector)
+{
+    e->s[sector].data = e->s[sector].buf->data + KT_SECTOR_BYTES;
+    e->rot[sector / 8] &= (uint8_t) ~(1u << (sector % 8));
+}
+
+void mem_mend_sector(struct store_mem_disk *d, uint64_t chain, uint32_t extent,
+                     uint32_t sector)
+{
+    struct store_chain *lists[2] = {d->open ? d->open->chains : NULL,
+                                    d->chains};
+    for (unsigned i = 0; i < 2; i++) {
+        struct mem_extent *e = extent_of(lists[i], chain, extent);
+        if (e && marked(e, sector))
+            mend_one(e, sector);
+    }
+}
+
 static unsigned mend_chain(struct store_chain *c)
 {
     unsigned n = 0;
@@ -102,8 +120,7 @@ static unsigned mend_chain(struct store_chain *c)
         for (uint32_t i = 0; e && i < KT_EXTENT_SECTORS; i++) {
             if (!marked(e, i))
                 continue;
-            e->s[i].data = e->s[i].buf->data + KT_SECTOR_BYTES;
-            e->rot[i / 8] &= (uint8_t) ~(1u << (i % 8));
+            mend_one(e, i);
             n++;
         }
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/base/err.h"
+#include "lib/base/sum.h"
 #include "replicator/store/mem_priv.h"
 
 static void notify(struct store *s)
@@ -222,6 +223,39 @@ void store_read(struct store *s, struct store_read *r)
     op_start(s, &r->op, STORE_READ);
 }
 
+void store_mend(struct store *s, struct store_mend *r)
+{
+    op_start(s, &r->op, STORE_MEND);
+    r->ret_mended = r->ret_left = 0;
+}
+
+/* Sums do not rot here, so theirs has to be ours. */
+static int mend_complete(struct store *s, struct store_mend *r)
+{
+    uint32_t first = r->off / KT_SECTOR_BYTES, n = r->len / KT_SECTOR_BYTES;
+    const struct mem_extent *e =
+        r->extent < r->chain->n_extents ? r->chain->ext[r->extent] : NULL;
+    for (uint32_t i = 0; e && i < n; i++) {
+        uint32_t k = first + i;
+        if (!(e->rot[k / 8] >> (k % 8) & 1))
+            continue;
+        bool same = r->buf->sums[i] == e->s[k].sum;
+        r->ret_mended += same;
+        r->ret_left += !same;
+        if (same)
+            mem_mend_sector(s->disk, r->chain->id, r->extent, k);
+    }
+    return 0;
+}
+
+static uint32_t first_bad(const struct mem_extent *e, uint32_t i)
+{
+    while (!e->s[i].sum ||
+           kt_sum64(e->s[i].data, KT_SECTOR_BYTES) == e->s[i].sum)
+        i++;
+    return i * KT_SECTOR_BYTES;
+}
+
 static int read_complete(struct store_read *r)
 {
     uint32_t first = r->off / KT_SECTOR_BYTES, n = r->len / KT_SECTOR_BYTES;
@@ -244,6 +278,7 @@ static int read_complete(struct store_read *r)
     }
     if (!kt_buf_check(b) && KT_RULE(sum_checked)) {
         kt_buf_unref(b);
+        r->ret_bad = first_bad(e, first);
         return KT_E_CORRUPT;
     }
     r->ret_buf = b;
@@ -369,6 +404,8 @@ static int op_effects(struct store *s, struct store_op *op)
         return complete_sync(s, (struct store_sync *)op);
     case STORE_READ:
         return read_complete((struct store_read *)op);
+    case STORE_MEND:
+        return mend_complete(s, (struct store_mend *)op);
     case STORE_SUMS:
         return sums_complete((struct store_sums *)op);
     case STORE_DIGEST:

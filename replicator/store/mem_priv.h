@@ -27,4 +27,9 @@ void mem_op_forget(struct store_op *op);
 /* The record of a pending append; NULL when it is refused. */
 struct mem_rec *mem_append_rec(const struct store_append *r);
 
+/* mem_damage.c: the true bytes of a damaged sector are back, in the slots and
+ * in what the open store shows. */
+void mem_mend_sector(struct store_mem_disk *d, uint64_t chain, uint32_t extent,
+                     uint32_t sector);
+
 #endif

@@ -14,6 +14,7 @@ enum store_kind {
     STORE_DIGEST,
     STORE_LOG_READ,
     STORE_DROP,
+    STORE_MEND,
 };
 
 /* Every operation begins with its store_op, then its chain. */

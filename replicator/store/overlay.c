@@ -84,8 +84,10 @@ int overlay_fold(struct store_chain *c, struct rec *r)
         c->acked_lsn = r->lsn;
     } else {
         int err = fold_into(chain_extent(c, r->rec.extent), r);
-        if (err)
+        if (err) {
+            rec_free(c->store, r);
             return err;
+        }
     }
     if (fold_is_history(&r->rec))
         chain_log_push(c, &r->rec,

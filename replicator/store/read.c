@@ -8,7 +8,7 @@
  *  3. Every sector from a slot is held against its sum. When one differs the
  *     whole read is done once more, from 1: the extent may have been applied
  *     meanwhile (its gen tells), or the disk was wrong for a moment. Twice with
- *     the same gen: KT_E_CORRUPT. */
+ *     the same gen: KT_E_CORRUPT, and the sectors are counted. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,7 @@ struct read_job {
     unsigned tries;
     int dfd, cfd;
     uint64_t doff, coff; /* of the slot */
-    unsigned n_runs;
+    unsigned n_runs, bad_run;
     struct slot_run runs[KT_RECORD_SECTORS_MAX / 2 + 1];
 };
 
@@ -89,6 +89,8 @@ static int read_run(struct read_job *p, const struct slot_run *r, bool nowait)
         err = pread_slot(
             p->dfd, (struct iovec){data, (size_t)r->n * KT_SECTOR_BYTES},
             p->doff + (uint64_t)r->first * KT_SECTOR_BYTES, nowait);
+    if (err && !nowait) /* nothing of before, which might be right */
+        memset(data, 0, (size_t)r->n * KT_SECTOR_BYTES);
     if (err)
         return err;
     return kt_sum_check(data, (size_t)r->n * KT_SECTOR_BYTES, sums)
@@ -99,8 +101,10 @@ static int read_run(struct read_job *p, const struct slot_run *r, bool nowait)
 static int read_runs(struct read_job *p, bool nowait)
 {
     int err = 0;
-    for (unsigned i = 0; i < p->n_runs && !err; i++)
+    for (unsigned i = 0; i < p->n_runs && !err; i++) {
+        p->bad_run = i;
         err = read_run(p, &p->runs[i], nowait);
+    }
     return err;
 }
 
@@ -192,6 +196,24 @@ static void attempt(struct store *s, struct read_job *p)
     job_post(&s->read, &p->job);
 }
 
+/* Which sectors of the run that ended the reading are bad. Where the disk gave
+ * no bytes there are zeros. */
+static void note_bad(struct read_job *p)
+{
+    const struct slot_run *r = &p->runs[p->bad_run];
+    uint32_t bad = r->first + r->n;
+    for (uint32_t i = r->n; i-- > 0;) {
+        const uint8_t *b = p->buf->data + r->at + (size_t)i * KT_SECTOR_BYTES;
+        uint64_t sum = p->buf->sums[r->first - p->first + i];
+        if (kt_sum64(b, KT_SECTOR_BYTES) == sum)
+            continue;
+        bad = r->first + i;
+        mend_note_bad(p->ext, bad);
+    }
+    assert(bad < r->first + r->n);
+    p->op->ret_bad = bad * KT_SECTOR_BYTES;
+}
+
 static void read_done(struct job *j)
 {
     struct read_job *p = kt_container_of(j, struct read_job, job);
@@ -204,6 +226,7 @@ static void read_done(struct job *j)
     } else if (moved || p->tries++ == 0) {
         attempt(s, p);
     } else {
+        note_bad(p);
         finish(s, p, KT_E_CORRUPT);
     }
 }

@@ -22,6 +22,7 @@ struct loader {
     bool have_log;
     struct tomb *tombs;
     uint32_t n_tombs;
+    uint64_t records, fresh; /* seen in the log */
 };
 
 /* ---- the index ---- */
@@ -54,6 +55,7 @@ static int on_ckpt(void *arg, const struct index_ckpt *r)
         return -ENOMEM;
     c->ck = *r;
     c->applied = c->tail = r->applied;
+    c->durable = r->applied.seq; /* only what is durable goes to the slots */
     c->dedup = r->dedup;
     return 0;
 }
@@ -204,6 +206,8 @@ static int on_record(struct scan *sc, const struct scan_rec *r)
     struct loader *l = loader_of(sc);
     const struct log_rec_head *h = r->head;
     struct store_chain *c = store_chain_find(l->s, h->rec.chain);
+    l->records++;
+    l->fresh += r->fresh;
     if (!c) {
         if (!r->fresh || h->lsn <= tomb_lsn(l, h->rec.chain))
             return 0; /* of a chain that was dropped */
@@ -296,7 +300,17 @@ static int forget_tombs(struct loader *l)
     return err;
 }
 
-static int load_index(struct loader *l, struct why *w)
+/* The index is whole, and not the one the store was closed with: the number of
+ * its newest commit was damaged, and LMDB went by the one before. Of a store
+ * that was not closed nobody can say. */
+static bool is_of_another_time(const struct store *s)
+{
+    const struct super *u = &s->super;
+    return u->clean && !u->one_bad && u->index_commits &&
+           u->index_commits != index_commits(s->index);
+}
+
+static int load_index(struct loader *l, bool look, struct why *w)
 {
     struct store *s = l->s;
     struct index_visitor v = {on_log, on_ckpt, on_cfg, on_ext, l};
@@ -304,8 +318,15 @@ static int load_index(struct loader *l, struct why *w)
     if (err)
         return why_set(w, err, "cannot read the index of the store in %s: %s",
                        s->dir, kt_strerror(err));
-    err = index_visit(s->index, &v);
+    bool format_1 = s->super.version == 1;
+    err = index_visit(s->index, &v, format_1);
     index_abort(s->index);
+    if (!err && is_of_another_time(s))
+        err = KT_E_CORRUPT;
+    if (!err && format_1 && !look) /* from now on it says what belongs to it */
+        err = index_begin(s->index);
+    if (!err && format_1 && !look)
+        err = index_commit(s->index);
     if (!err && !l->have_log)
         err = KT_E_CORRUPT;
     if (!err &&
@@ -320,17 +341,26 @@ static int load_index(struct loader *l, struct why *w)
     return 0;
 }
 
-static int load_log(struct loader *l, struct why *w)
+static int read_log(struct loader *l, struct why *w)
 {
     struct store *s = l->s;
     struct scan *sc = &l->scan;
     *sc = (struct scan){
         .tail = l->log,
         .durable_lsn = kt_max_u64(l->log.durable_lsn, s->super.durable_lsn),
+        .same_boot =
+            !s->super.one_bad && kt_id_eq(&s->super.boot, &s->opts.boot),
         .record = on_record,
         .gap = on_gap,
     };
-    int err = scan_log(s, sc, w);
+    return scan_log(s, sc, w);
+}
+
+static int load_log(struct loader *l, struct why *w)
+{
+    struct store *s = l->s;
+    struct scan *sc = &l->scan;
+    int err = read_log(l, w);
     if (err)
         return err;
     err = cut(s);
@@ -351,7 +381,7 @@ static int load_log(struct loader *l, struct why *w)
 int replay(struct store *s, struct why *w)
 {
     struct loader l = {.s = s};
-    int err = load_index(&l, w);
+    int err = load_index(&l, false, w);
     if (!err)
         err = load_log(&l, w);
     free(l.tombs);
@@ -360,4 +390,20 @@ int replay(struct store *s, struct why *w)
     for (uint32_t i = 0; i < s->n_chains; i++)
         chain_durable(s->chains[i]);
     return 0;
+}
+
+int replay_look(struct store *s, struct scan_result *ret_r, bool *ret_index,
+                struct why *w)
+{
+    struct loader l = {.s = s};
+    int err = load_index(&l, true, w);
+    *ret_index = !err;
+    if (!err)
+        err = read_log(&l, w);
+    free(l.tombs);
+    *ret_r = (struct scan_result){.records = l.records,
+                                  .fresh = l.fresh,
+                                  .end_lsn = l.scan.end_lsn,
+                                  .durable_lsn = l.scan.durable_lsn};
+    return err;
 }

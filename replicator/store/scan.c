@@ -7,7 +7,10 @@
  *     first that is not ends the log ...
  *  3. ... if nothing says it was durable: not the index, not the superblock,
  *     not a later record that is still readable. Otherwise the log is damaged,
- *     and nothing is cut. */
+ *     and nothing is cut.
+ *  4. Since the same boot nothing that was written can be missing: then a later
+ *     record of the last life, durable or not, says the same. Only the very
+ *     last one has nothing behind it that could tell. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -207,6 +210,15 @@ static int read_fresh(struct reader *r)
     return err;
 }
 
+static void note_beyond(struct reader *r, const struct log_rec_head *h)
+{
+    struct scan *sc = r->sc;
+    sc->durable_lsn = kt_max_u64(sc->durable_lsn, h->durable_lsn);
+    if (sc->same_boot && h->lsn > sc->end_lsn &&
+        h->incarnation == r->s->super.incarnation)
+        sc->durable_lsn = kt_max_u64(sc->durable_lsn, h->lsn); /* step 4 */
+}
+
 /* Step 3: what readable records behind the end say was durable. */
 static int read_beyond(struct reader *r)
 {
@@ -219,8 +231,7 @@ static int read_beyond(struct reader *r)
         for (; !err && off + LOG_REC_HEAD_BYTES <= r->bytes; off += 8)
             if (r->b[off] == 'K' && record_at(r, off, &h) &&
                 h.incarnation <= s->super.incarnation)
-                r->sc->durable_lsn =
-                    kt_max_u64(r->sc->durable_lsn, h.durable_lsn);
+                note_beyond(r, &h);
     }
     return err;
 }

@@ -102,8 +102,10 @@ int seg_make(struct store *s, uint64_t no, struct seg *old,
         if (renameat(s->dirfd, old_name, s->dirfd, name))
             err = -errno;
     }
-    if (!err && (fdatasync(fd) || fsync(s->dirfd)))
-        err = -errno;
+    if (!err)
+        err = store_fsync(s, fd);
+    if (!err)
+        err = store_fsync(s, s->dirfd);
     if (err) {
         if (!old) {
             close(fd);

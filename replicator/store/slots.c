@@ -121,9 +121,12 @@ static int grow_pair(struct store *s, uint32_t from, uint32_t upto)
     if (!err)
         err = io_allocate(m->data_fd[no], (uint64_t)at * KT_EXTENT_BYTES,
                           (uint64_t)n * KT_EXTENT_BYTES);
-    if (!err &&
-        (fsync(m->csum_fd[no]) || fsync(m->data_fd[no]) || fsync(s->dirfd)))
-        err = -errno;
+    if (!err)
+        err = store_fsync(s, m->csum_fd[no]);
+    if (!err)
+        err = store_fsync(s, m->data_fd[no]);
+    if (!err)
+        err = store_fsync(s, s->dirfd);
     return err;
 }
 

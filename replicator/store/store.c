@@ -18,7 +18,7 @@ uint64_t store_now(struct store *s)
 
 /* ---- open ---- */
 
-static struct store *store_blank(const char *dir, const struct store_opts *o)
+struct store *store_blank(const char *dir, const struct store_opts *o)
 {
     struct store *s = calloc(1, sizeof(*s));
     if (!s)
@@ -50,7 +50,7 @@ static void free_segs(struct seg *g)
     }
 }
 
-static void store_free(struct store *s)
+void store_free(struct store *s)
 {
     while (s->n_chains)
         chain_free(s->chains[--s->n_chains]);
@@ -74,7 +74,7 @@ static void store_free(struct store *s)
     free(s);
 }
 
-static int load_super(struct store *s, struct why *w)
+int load_super(struct store *s, struct why *w)
 {
     int err = super_load(s->dirfd, &s->super);
     if (err == KT_E_CORRUPT)
@@ -97,7 +97,7 @@ static int load_super(struct store *s, struct why *w)
     return 0;
 }
 
-static int load_files(struct store *s, struct why *w)
+int load_files(struct store *s, bool look, struct why *w)
 {
     char path[4096];
     int err = slots_open(s, false);
@@ -105,7 +105,13 @@ static int load_files(struct store *s, struct why *w)
                     sizeof(path))
         err = -ENAMETOOLONG;
     if (!err)
-        err = index_open(path, s->slots.total, &s->index);
+        err = index_open(path, s->slots.total, look, &s->index);
+    if (err == KT_E_CORRUPT)
+        return why_set(w, err,
+                       "the index of the store in %s is damaged; the other "
+                       "replicas have what it held: move the directory away "
+                       "and start with an empty one",
+                       s->dir);
     if (err)
         return why_set(w, err, "cannot open the store in %s: %s", s->dir,
                        kt_strerror(err));
@@ -165,7 +171,7 @@ static int open_in(struct store *s, struct why *w)
     if (!err)
         err = load_super(s, w);
     if (!err)
-        err = load_files(s, w);
+        err = load_files(s, false, w);
     if (!err)
         err = replay(s, w);
     if (err)
@@ -302,6 +308,8 @@ void store_info(const struct store *s, struct store_info *ret_i)
         .size = (uint64_t)s->slots.total * KT_EXTENT_BYTES,
         .used = used * KT_EXTENT_BYTES,
         .err = s->err,
+        .bad_sectors = s->n_bad,
+        .mended = s->mended,
         .stall_us = now - oldest,
     };
 }
@@ -370,6 +378,7 @@ void store_close(struct store *s)
     threads_stop(s);
     if (!s->err) {
         s->super.clean = true;
+        s->super.index_commits = index_commits(s->index);
         s->super.durable_lsn = s->durable_seen;
         /* When this fails the next open finds a store that was not closed,
          * which is true. */

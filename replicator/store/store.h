@@ -14,7 +14,8 @@
  *    completed;
  *  - sector data reach the slots only when the record is durable in the log
  *    and acknowledged (I23);
- *  - every byte handed out matched its checksum, or KT_E_CORRUPT is;
+ *  - every byte handed out matched its checksum, or KT_E_CORRUPT is; the
+ *    64th sector within ten minutes that does not makes the store faulty;
  *  - a failed write, sync or index commit makes the store faulty for good:
  *    store_info.err is set and every later operation fails with KT_E_FAULTY
  *    (I17). It is never retried. */
@@ -51,6 +52,8 @@ struct store_info {
                              or after a clean close */
     uint64_t size, used;  /* bytes of slots */
     int err;              /* 0, or why the store is faulty */
+    uint64_t bad_sectors; /* found not to match their sum, since the open */
+    uint64_t mended;      /* of them, by store_mend */
     uint64_t stall_us;    /* age of the oldest unfinished append or sync */
 };
 
@@ -166,8 +169,24 @@ struct store_read {
     uint32_t extent, off, len;
     struct kt_buf *ret_buf;
     uint64_t ret_seq;
+    uint32_t ret_bad; /* KT_E_CORRUPT: offset of the first sector that is */
 };
 void store_read(struct store *s, struct store_read *r);
+
+/* Puts sectors right that do not match their sums, with the bytes of another
+ * member: buf is as of a read of len bytes at off there, checked again here.
+ * Only content that this store once had is taken (see mend.c); sectors that are
+ * good stay as they are, so do those that records on their way write. What was
+ * mended is durable. The caller keeps its reference until done ran. The chain
+ * must not be dropped before. A failed write makes the store faulty. */
+struct store_mend {
+    struct store_op op;
+    struct store_chain *chain;
+    uint32_t extent, off, len;
+    const struct kt_buf *buf;
+    uint32_t ret_mended, ret_left; /* sectors; left: still bad */
+};
+void store_mend(struct store *s, struct store_mend *r);
 
 /* The 1024 sums of an extent (0 = absent), its id and state, at one moment. */
 struct store_sums {

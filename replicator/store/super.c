@@ -3,7 +3,8 @@
  *   0 magic u64 "KTSUPER1" | 8 version u32 | 12 seg_bytes u32 | 16 uuid[16]
  *   | 32 node[16] | 48 boot[16] | 64 serial u64 | 72 incarnation u64
  *   | 80 cont_base u64 | 88 capacity u64 | 96 durable_lsn u64 | 104 clean u8
- *   | zeros | 4080 XXH3-128 of the 4080 before */
+ *   | zeros | 112 index_commits u64 | zeros | 4080 XXH3-128 of the 4080 before
+ */
 #include "replicator/store/super.h"
 
 #include <errno.h>
@@ -36,6 +37,8 @@ static void encode(const struct super *s, uint8_t ret[SUPER_BYTES])
     kt_put_u64(&c, s->capacity);
     kt_put_u64(&c, s->durable_lsn);
     kt_put_u8(&c, s->clean);
+    kt_put_bytes(&c, (const uint8_t[7]){0}, 7);
+    kt_put_u64(&c, s->index_commits);
     struct kt_id sum = kt_sum128(ret, SUM_AT);
     memcpy(ret + SUM_AT, sum.b, sizeof(sum.b));
 }
@@ -59,10 +62,14 @@ static int decode(const uint8_t b[SUPER_BYTES], struct super *ret_s)
     s.capacity = kt_get_u64(&c);
     s.durable_lsn = kt_get_u64(&c);
     s.clean = kt_get_u8(&c);
+    uint8_t zero[7];
+    kt_get_bytes(&c, zero, sizeof(zero));
+    s.index_commits = kt_get_u64(&c);
     if (magic != MAGIC)
         return KT_E_CORRUPT;
-    if (version != SUPER_VERSION)
+    if (version == 0 || version > SUPER_VERSION)
         return KT_E_PROTO;
+    s.version = version;
     *ret_s = s;
     return 0;
 }

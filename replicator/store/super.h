@@ -6,7 +6,9 @@
 #include "lib/base/id.h"
 
 #define SUPER_BYTES 4096u
-#define SUPER_VERSION 1u
+/* 2: the index says what all its rows are. Format 1 is read, and becomes 2
+ * when the store is opened. */
+#define SUPER_VERSION 2u
 
 struct super {
     struct kt_id uuid, node, boot;
@@ -15,6 +17,8 @@ struct super {
     uint64_t capacity;    /* bytes of slots */
     uint64_t durable_lsn; /* known when it was written */
     uint32_t seg_bytes;
+    uint32_t version;       /* of the copy that was loaded */
+    uint64_t index_commits; /* when clean: of the index; 0: not known */
     bool clean;
     bool one_bad; /* loaded from one copy: the other is damaged */
 };

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/base/err.h"
 #include "replicator/store/disk.h"
@@ -33,6 +34,15 @@ void store_fault(struct store *s, int err)
     pthread_mutex_unlock(&s->mu);
     if (tell)
         store_tell(s);
+}
+
+int store_fsync(struct store *s, int fd)
+{
+    if (!fsync(fd))
+        return 0;
+    int err = -errno;
+    store_fault(s, err);
+    return err;
 }
 
 void job_post(struct worker *w, struct job *j)

@@ -104,6 +104,20 @@ static void help_and_version_need_nothing_else(void **state)
     assert_true(o.version);
 }
 
+static void checking_a_store_needs_nothing_else_and_takes_nothing_else(void **s)
+{
+    (void)s;
+    struct options o;
+    assert_int_equal(PARSE(&o, "--check-store", "/s"), 0);
+    assert_string_equal(o.check_dir, "/s");
+    assert_false(o.json);
+    assert_int_equal(PARSE(&o, "--check-store", "/s", "--json"), 0);
+    assert_true(o.json);
+    REFUSED("starts nothing", "--check-store", "/s", "--store", "/s");
+    REFUSED("starts nothing", "--check-store", "/s", "--hub", "unix:/h");
+    REFUSED("--check-store", "--store", "/s", "--hub", "unix:/h", "--json");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +125,8 @@ int main(void)
         cmocka_unit_test(everything_can_be_said),
         cmocka_unit_test(what_cannot_be_is_refused_with_a_sentence),
         cmocka_unit_test(help_and_version_need_nothing_else),
+        cmocka_unit_test(
+            checking_a_store_needs_nothing_else_and_takes_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/os.h"
+#include "lib/base/sum.h"
 #include "replicator/store/logfmt.h"
 #include "tests/unit/store_model.h"
 
@@ -469,6 +471,99 @@ static void a_flipped_bit_in_a_slot_is_never_handed_out(void **state)
     rig_free(&g);
 }
 
+/* ---- the index says what belongs to it ---- */
+
+static void row_del(const struct rig *g, const char *db, const void *key,
+                    size_t len)
+{
+    char path[96];
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_val k = {len, (void *)(uintptr_t)key};
+    snprintf(path, sizeof(path), "%s/meta.mdb", g->dir);
+    assert_int_equal(mdb_env_create(&env), 0);
+    assert_int_equal(mdb_env_set_maxdbs(env, 4), 0);
+    assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0600),
+                     0);
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_dbi_open(txn, db, 0, &dbi), 0);
+    assert_int_equal(mdb_del(txn, dbi, &k, NULL), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    /* Once more, so that the tree before this one does not have it either. */
+    assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    assert_int_equal(mdb_put(txn, dbi, &k, &k, 0), 0);
+    assert_int_equal(mdb_del(txn, dbi, &k, NULL), 0);
+    assert_int_equal(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static void a_row_that_vanished_is_missed(void **state)
+{
+    static const uint8_t ext[16] = {[7] = CHAIN, [11] = 1};
+    struct rig g;
+    struct model m;
+    (void)state;
+    make_store(&g, &m, true);
+    row_del(&g, "ext", ext, sizeof(ext));
+    assert_int_equal(rig_try_open(&g), KT_E_CORRUPT);
+    assert_non_null(strstr(g.why, "the index"));
+    rig_free(&g);
+}
+
+/* One bit in the number of the newest commit, and LMDB takes the one before. */
+static void an_index_of_an_earlier_commit_is_noticed(void **state)
+{
+    struct rig g;
+    struct model m;
+    struct file f;
+    (void)state;
+    make_store(&g, &m, true);
+    load(&f, g.dir, "meta.mdb");
+    const size_t at = 16 + 128; /* txnid in a meta page */
+    bool second = f.b[4096 + at] > f.b[at];
+    if (!(f.b[at + 4096 * second] & 2)) { /* then the older one is raised */
+        second = !second;
+        assert_false(f.b[at + 4096 * second] & 2);
+    }
+    flip(&f, at + 4096 * second, 1);
+    assert_int_equal(rig_try_open(&g), KT_E_CORRUPT);
+    assert_non_null(strstr(g.why, "the index"));
+    flip(&f, at + 4096 * second, 1);
+    free(f.b);
+    rig_open(&g);
+    check_chain(&g, &m);
+    rig_free(&g);
+}
+
+static void a_store_of_format_1_becomes_one_of_format_2(void **state)
+{
+    struct rig g;
+    struct model m;
+    (void)state;
+    make_store(&g, &m, true);
+    for (unsigned k = 0; k < 2; k++) {
+        struct file f;
+        load(&f, g.dir, k ? "super.b" : "super.a");
+        assert_int_equal(f.b[8], 2);
+        f.b[8] = 1;
+        memset(f.b + 112, 0, 8);
+        struct kt_id sum = kt_sum128(f.b, f.len - 16);
+        memcpy(f.b + f.len - 16, sum.b, 16);
+        save(&f);
+        free(f.b);
+    }
+    row_del(&g, "kv", "all", 4);
+    for (unsigned k = 0; k < 2; k++) { /* the second time it is known */
+        rig_open(&g);
+        check_chain(&g, &m);
+        rig_close(&g);
+    }
+    row_del(&g, "kv", "all", 4);
+    assert_int_equal(rig_try_open(&g), KT_E_CORRUPT);
+    rig_free(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -480,6 +575,9 @@ int main(void)
         cmocka_unit_test(one_damaged_superblock_does_not_matter),
         cmocka_unit_test(a_damaged_superblock_hides_no_records),
         cmocka_unit_test(a_flipped_bit_in_a_slot_is_never_handed_out),
+        cmocka_unit_test(a_row_that_vanished_is_missed),
+        cmocka_unit_test(an_index_of_an_earlier_commit_is_noticed),
+        cmocka_unit_test(a_store_of_format_1_becomes_one_of_format_2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
