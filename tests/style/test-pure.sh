@@ -17,6 +17,7 @@ lib/link/.libs/libktlink.a: conn conn_io conn_listen rpc context
 lib/client/.libs/libktclient.a:
 replicator/core/.libs/libktreplcore.a:
 hub/control/.libs/libkthubcontrol.a:
+volplugin/core/.libs/libktvolcore.a:
 '
 
 # What any core may need from outside: memory and string functions that look
