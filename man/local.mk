@@ -7,7 +7,7 @@
 
 man1_pods = %D%/kenter.pod %D%/nbdkit-kenter-plugin.pod
 man8_pods = %D%/kenter-hub.pod %D%/kenter-mkfs.pod \
-	%D%/kenter-replicator.pod
+	%D%/kenter-replicator.pod %D%/kenter-volplugin.pod
 
 man1_MANS = $(man1_pods:.pod=.1)
 man8_MANS = $(man8_pods:.pod=.8)

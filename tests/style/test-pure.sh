@@ -75,7 +75,8 @@ switched() {
 }
 built=$(find . -name '*.a' -o -name '*.so')
 # shellcheck disable=SC2086 # names without blanks
-bad=$(switched $built kenter kenter-hub kenter-mkfs kenter-replicator)
+bad=$(switched $built kenter kenter-hub kenter-mkfs kenter-replicator \
+    kenter-volplugin)
 verdict "$bad" "no rule can be switched off in what is installed"
 if test -f tests/sim/sim-mutants && test -z "$(switched tests/sim/sim-mutants)"
 then
