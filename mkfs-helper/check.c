@@ -74,7 +74,7 @@ static int fsck(const char *path, bool force, char *ret_why)
     const char *const forced[] = {"e2fsck", "-p", "-f", path, NULL};
     char out[512];
 
-    int status = mkfs_run(force ? forced : plain, out, sizeof(out));
+    int status = kt_run(force ? forced : plain, out, sizeof(out));
     if (status < 0) {
         snprintf(ret_why, MKFS_WHY_BYTES, "%s", out);
         return status;
@@ -97,7 +97,7 @@ static int grow(const char *path, char *ret_why)
     int err = fsck(path, true, ret_why); /* resize2fs asks for that */
     if (err < 0)
         return err;
-    int status = mkfs_run(argv, out, sizeof(out));
+    int status = kt_run(argv, out, sizeof(out));
     if (status == 0)
         return 0;
     snprintf(ret_why, MKFS_WHY_BYTES,
@@ -173,7 +173,7 @@ int mkfs_grow_mounted(const char *dir, char *ret_why)
     const char *const argv[] = {"xfs_growfs", "-d", dir, NULL};
     char out[512];
 
-    int status = mkfs_run(argv, out, sizeof(out));
+    int status = kt_run(argv, out, sizeof(out));
     if (status == 0)
         return 0;
     snprintf(ret_why, MKFS_WHY_BYTES,

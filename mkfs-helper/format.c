@@ -13,6 +13,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/id.h"
+#include "lib/base/os.h"
 #include "mkfs-helper/mkfs.h"
 
 #define WORDS_MAX 48
@@ -165,7 +166,7 @@ int mkfs_format(const struct mkfs_target *t, const struct mkfs_wish *w,
         return KT_E_INVALID;
     }
     add(&c, t->path);
-    err = mkfs_run(c.v, out, sizeof(out));
+    err = kt_run(c.v, out, sizeof(out));
     if (err != 0) {
         snprintf(ret_why, MKFS_WHY_BYTES, "%s failed on %s (%s %d): %s", c.v[0],
                  t->path, err < 0 ? "error" : "exit status",

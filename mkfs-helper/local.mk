@@ -9,8 +9,7 @@ noinst_LTLIBRARIES += %D%/libktmkfs.la
 	%D%/extents.c \
 	%D%/format.c \
 	%D%/opts.c \
-	%D%/probe.c \
-	%D%/run.c
+	%D%/probe.c
 
 sbin_PROGRAMS += kenter-mkfs
 kenter_mkfs_SOURCES = %D%/main.c

@@ -87,12 +87,6 @@ int mkfs_grow_mounted(const char *dir, char *ret_why) KT_MUST_CHECK;
  * 1024 on); 0 when it is none. */
 uint64_t mkfs_ext4_bytes(const uint8_t sb[1024]);
 
-/* run.c. Runs argv (NULL-ended) with stdin empty and without our
- * descriptors, and waits. Returns its exit status, or -errno; the end of
- * what it printed is in ret_out, as one line. */
-int mkfs_run(const char *const argv[], char *ret_out,
-             size_t size) KT_MUST_CHECK;
-
 /* opts.c. The whole program. */
 int mkfs_main(int argc, char **argv);
 

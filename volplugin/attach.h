@@ -46,4 +46,7 @@ struct plugin;
  * else; never chosen by itself. dir is borrowed for good. */
 extern const struct attach_ops attach_stub;
 
+/* attach_fuse.c: nbdkit, nbdfuse and a loop device. ctx: the plugin. */
+extern const struct attach_ops attach_fuse;
+
 #endif

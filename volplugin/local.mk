@@ -3,10 +3,12 @@
 
 noinst_LTLIBRARIES += %D%/libktvolplugin.la
 %C%_libktvolplugin_la_SOURCES = \
+	%D%/attach_fuse.c \
 	%D%/attach_stub.c \
 	%D%/catalog.c \
 	%D%/catalog_json.c \
 	%D%/driver.c \
+	%D%/fs.c \
 	%D%/http.c \
 	%D%/hub.c \
 	%D%/options.c \

@@ -2,6 +2,7 @@
 /* Start, a signal, the end. What is mounted stays mounted. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "lib/base/log.h"
 #include "volplugin/plugin.h"
@@ -19,6 +20,18 @@ static void end(struct http *h)
     plugin_stop(&plugin);
 }
 
+/* mount, losetup and mkfs are where root looks and services may not. */
+static void widen_path(void)
+{
+    const char *path = getenv("PATH");
+    char wide[4096];
+
+    int n = snprintf(wide, sizeof(wide), "%s:/usr/sbin:/sbin",
+                     path ? path : "/usr/bin:/bin");
+    if (n > 0 && (size_t)n < sizeof(wide))
+        setenv("PATH", wide, 1);
+}
+
 int main(int argc, char **argv)
 {
     char why[VOL_WHY_BYTES];
@@ -31,6 +44,7 @@ int main(int argc, char **argv)
     if (r != 0)
         return r == 1 ? 0 : 2;
     signal(SIGPIPE, SIG_IGN);
+    widen_path();
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

@@ -23,6 +23,12 @@ static const char help[] =
     "                       /var/lib/kenter/volplugin)\n"
     "  --mounts DIR         where volumes are mounted (default\n"
     "                       /var/lib/kenter/volumes)\n"
+    "  --run DIR            what attached volumes need, gone after a reboot\n"
+    "                       (default /run/kenter)\n"
+    "  --attach HOW         fuse: nbdkit, nbdfuse and a loop device; auto:\n"
+    "                       the best this machine has, which is fuse so far\n"
+    "                       (default auto)\n"
+    "  --nbdkit-plugin P    name or path of nbdkit's plugin (default kenter)\n"
     "  --context FILE       says where the hub is\n"
     "  --default-size SIZE  of volumes made without a size (default 10G)\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
@@ -33,6 +39,9 @@ enum {
     OPT_SOCKET = 256,
     OPT_DIR,
     OPT_MOUNTS,
+    OPT_RUN,
+    OPT_ATTACH,
+    OPT_PLUGIN,
     OPT_CONTEXT,
     OPT_SIZE,
     OPT_LEVEL,
@@ -46,6 +55,9 @@ static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPT_SOCKET},
     {"dir", required_argument, NULL, OPT_DIR},
     {"mounts", required_argument, NULL, OPT_MOUNTS},
+    {"run", required_argument, NULL, OPT_RUN},
+    {"attach", required_argument, NULL, OPT_ATTACH},
+    {"nbdkit-plugin", required_argument, NULL, OPT_PLUGIN},
     {"context", required_argument, NULL, OPT_CONTEXT},
     {"default-size", required_argument, NULL, OPT_SIZE},
     {"log-level", required_argument, NULL, OPT_LEVEL},
@@ -98,6 +110,17 @@ static int take(struct options *o, int opt, const char *arg)
     case OPT_MOUNTS:
         o->mounts = arg;
         return arg[0] == '/' ? 0 : wrong("--mounts is an absolute path", arg);
+    case OPT_RUN:
+        o->run = arg;
+        return arg[0] == '/' ? 0 : wrong("--run is an absolute path", arg);
+    case OPT_ATTACH:
+        o->attach = arg;
+        return strcmp(arg, "auto") == 0 || strcmp(arg, "fuse") == 0
+                   ? 0
+                   : wrong("--attach is auto or fuse", arg);
+    case OPT_PLUGIN:
+        o->nbdkit_plugin = arg;
+        return 0;
     case OPT_CONTEXT:
         o->context = arg;
         return 0;
@@ -125,7 +148,9 @@ int options_parse(int argc, char **argv, struct options *ret)
         .socket = "/run/docker/plugins/kenter.sock",
         .dir = "/var/lib/kenter/volplugin",
         .mounts = "/var/lib/kenter/volumes",
+        .run = "/run/kenter",
         .attach = "auto",
+        .nbdkit_plugin = "kenter",
         .default_bytes = 10ull << 30,
     };
     int opt;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/base/err.h"
 #include "lib/base/log.h"
@@ -27,8 +28,25 @@ static int choose_attach(struct plugin *p, char *ret_why, size_t size)
                "dir=%s note=\"a test: no data is kept\"", p->o->stub);
         return 0;
     }
-    snprintf(ret_why, size, "there is no way to attach volumes yet");
-    return -ENOSYS;
+    if (access("/dev/fuse", R_OK | W_OK) < 0 ||
+        access("/dev/loop-control", R_OK | W_OK) < 0) {
+        snprintf(ret_why, size,
+                 "this machine cannot attach volumes: it takes /dev/fuse and "
+                 "/dev/loop-control, and root (modprobe fuse loop)");
+        return -ENODEV;
+    }
+    if (mkdir(p->o->run, 0700) < 0 && errno != EEXIST) {
+        int err = -errno;
+        snprintf(ret_why, size, "cannot make the directory %s: %s", p->o->run,
+                 kt_strerror(err));
+        return err;
+    }
+    p->attach = &attach_fuse;
+    p->attach_ctx = p;
+    if (strcmp(p->o->attach, "auto") == 0)
+        kt_log(KT_LOG_WARN, "attach_by_fuse",
+               "note=\"a file system gets errors when its nbdkit dies\"");
+    return 0;
 }
 
 static int make_state(struct plugin *p)

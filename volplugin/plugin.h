@@ -18,8 +18,10 @@ struct options {
     const char *dir;
     const char *mounts;
     const char *context; /* NULL: where contexts usually are */
+    const char *run;     /* what attached volumes need, until a reboot */
     const char *attach;  /* "auto", or the name of an implementation */
-    const char *stub;    /* for tests only: see attach_stub */
+    const char *nbdkit_plugin;
+    const char *stub; /* for tests only: see attach_stub */
     uint64_t default_bytes;
 };
 

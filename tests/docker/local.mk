@@ -8,4 +8,5 @@ check_PROGRAMS += %D%/fill
 e2e_tests += \
 	%D%/test-docker-abuse.sh \
 	%D%/test-docker-api.sh \
+	%D%/test-docker-fuse.sh \
 	%D%/test-docker-restart.sh

@@ -98,4 +98,5 @@ B
     done
     plugin_kill TERM
 fi
+echo "counts survive, and what nobody has comes down"
 

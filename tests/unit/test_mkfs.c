@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "lib/base/err.h"
+#include "lib/base/os.h"
 #include "mkfs-helper/mkfs.h"
 #include "tests/unit/unit.h"
 
@@ -168,14 +170,22 @@ static void a_program_is_run_and_its_last_words_kept(void **state)
     const char *const say[] = {"sh", "-c", "echo a; echo b >&2; exit 3", NULL};
     const char *const much[] = {"sh", "-c", "seq 5000; kill -9 $$", NULL};
     const char *const none[] = {"kenter-no-such-program", NULL};
+    const char *const masked[] = {"sh", "-c", "kill -TERM $$; echo lives",
+                                  NULL};
+    sigset_t term;
     char out[64];
     (void)state;
-    assert_int_equal(mkfs_run(say, out, sizeof(out)), 3);
+    assert_int_equal(kt_run(say, out, sizeof(out)), 3);
     assert_string_equal(out, "a b");
-    assert_int_equal(mkfs_run(much, out, sizeof(out)), 128 + 9);
+    assert_int_equal(kt_run(much, out, sizeof(out)), 128 + 9);
     assert_non_null(strstr(out, "4999 5000"));
-    assert_int_equal(mkfs_run(none, out, sizeof(out)), -ENOENT);
+    assert_int_equal(kt_run(none, out, sizeof(out)), -ENOENT);
     assert_non_null(strstr(out, "kenter-no-such-program"));
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    sigprocmask(SIG_BLOCK, &term, NULL);
+    assert_int_equal(kt_run(masked, out, sizeof(out)), 128 + SIGTERM);
+    sigprocmask(SIG_UNBLOCK, &term, NULL);
 }
 
 int main(void)

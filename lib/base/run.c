@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "mkfs-helper/mkfs.h"
+#include "lib/base/os.h"
 
 /* Keeps the last size - 1 bytes. */
 static void keep_end(char *out, size_t size, const char *add, size_t n)
@@ -58,9 +58,28 @@ static void read_all(int fd, char *ret_out, size_t size)
     one_line(ret_out);
 }
 
+/* Signals that we block or ignore are not its own choice: a server that is
+ * started this way has to end on SIGTERM. */
+static int fresh_signals(posix_spawnattr_t *attr)
+{
+    sigset_t none, all;
+
+    int err = posix_spawnattr_init(attr);
+    if (err != 0)
+        return err;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawnattr_setsigmask(attr, &none);
+    posix_spawnattr_setsigdefault(attr, &all);
+    posix_spawnattr_setflags(attr,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    return 0;
+}
+
 static int start(const char *const argv[], int out, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t fa;
+    posix_spawnattr_t attr;
     char *words[64];
     size_t n = 0;
 
@@ -76,7 +95,11 @@ static int start(const char *const argv[], int out, pid_t *ret_pid)
         posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
         posix_spawn_file_actions_adddup2(&fa, out, 1);
         posix_spawn_file_actions_adddup2(&fa, out, 2);
-        err = posix_spawnp(ret_pid, words[0], &fa, NULL, words, environ);
+        err = fresh_signals(&attr);
+        if (err == 0) {
+            err = posix_spawnp(ret_pid, words[0], &fa, &attr, words, environ);
+            posix_spawnattr_destroy(&attr);
+        }
         posix_spawn_file_actions_destroy(&fa);
     }
     for (size_t i = 0; i < n; i++)
@@ -84,7 +107,7 @@ static int start(const char *const argv[], int out, pid_t *ret_pid)
     return -err;
 }
 
-int mkfs_run(const char *const argv[], char *ret_out, size_t size)
+int kt_run(const char *const argv[], char *ret_out, size_t size)
 {
     int p[2], status;
     pid_t pid;
