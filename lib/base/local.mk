@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Errors, identities, text, checksums, system calls, log.
 #
-# addr, errtext, idnew, log, net and os call the system: the pure cores may
+# addr, errtext, idnew, log, net, os and run call the system: the pure cores may
 # use only the others (tests/style/test-pure.sh).
 
 noinst_LTLIBRARIES += %D%/libktbase.la
@@ -14,6 +14,7 @@ noinst_LTLIBRARIES += %D%/libktbase.la
 	%D%/log.c \
 	%D%/net.c \
 	%D%/os.c \
+	%D%/run.c \
 	%D%/sum.c \
 	%D%/text.c
 

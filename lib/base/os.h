@@ -33,6 +33,12 @@ int kt_write_file(const char *path, const char *text,
 /* fsync of the directory that holds path. */
 int kt_sync_parent(const char *path) KT_MUST_CHECK;
 
+/* Runs argv (NULL-ended, 63 words at most, found by PATH) with stdin empty and
+ * without our descriptors, and waits. Returns its exit status, 128 and the
+ * signal for one that was killed, or -errno; the end of what it printed is in
+ * ret_out, as one line. Any thread; SIGCHLD must not be ignored. */
+int kt_run(const char *const argv[], char *ret_out, size_t size) KT_MUST_CHECK;
+
 /* Non-blocking, close-on-exec stream socket: listening at, or connecting to,
  * addr. For TCP: NODELAY, and TCP_USER_TIMEOUT of 10 s. A listening unix path
  * that nobody answers on is replaced; ret_bound may be NULL. Returns the fd or

@@ -13,6 +13,8 @@ e2e_tests += \
 	%D%/test-failover-kill.sh \
 	%D%/test-failover-all.sh \
 	%D%/test-failover-freeze.sh \
+	%D%/test-mkfs-refuses.sh \
+	%D%/test-mkfs-volume.sh \
 	%D%/test-hub-down.sh \
 	%D%/test-hub-recover.sh \
 	%D%/test-attach-exclusive.sh \

@@ -11,9 +11,9 @@ rank() {
     lib/wire/*) echo 1 ;;
     lib/link/* | lib/client/*) echo 2 ;;
     replicator/store/*) echo 3 ;;
-    replicator/core/* | hub/control/*) echo 4 ;;
+    replicator/core/* | hub/control/* | volplugin/core/*) echo 4 ;;
     replicator/daemon/* | hub/daemon/*) echo 5 ;;
-    nbdkit-plugin/* | cli/*) echo 6 ;;
+    nbdkit-plugin/* | cli/* | mkfs-helper/* | volplugin/*) echo 6 ;;
     tests/*) echo 9 ;;
     *) echo none ;;
     esac

@@ -11,12 +11,13 @@ test "${KT_SANITIZERS:-no}" = no || skip "sanitizers add symbols of their own"
 
 # archive: members left out, because they are not part of the core.
 cores='
-lib/base/.libs/libktbase.a: addr errtext idnew log net os
+lib/base/.libs/libktbase.a: addr errtext idnew log net os run
 lib/wire/.libs/libktwire.a: buf msg_control msg_json
 lib/link/.libs/libktlink.a: conn conn_io conn_listen rpc context
 lib/client/.libs/libktclient.a:
 replicator/core/.libs/libktreplcore.a:
 hub/control/.libs/libkthubcontrol.a:
+volplugin/core/.libs/libktvolcore.a:
 '
 
 # What any core may need from outside: memory and string functions that look
@@ -74,7 +75,8 @@ switched() {
 }
 built=$(find . -name '*.a' -o -name '*.so')
 # shellcheck disable=SC2086 # names without blanks
-bad=$(switched $built kenter kenter-hub kenter-replicator)
+bad=$(switched $built kenter kenter-hub kenter-mkfs kenter-replicator \
+    kenter-volplugin)
 verdict "$bad" "no rule can be switched off in what is installed"
 if test -f tests/sim/sim-mutants && test -z "$(switched tests/sim/sim-mutants)"
 then

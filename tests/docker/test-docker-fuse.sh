@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The plugin with real volumes: nbdkit, nbdfuse, a loop device and ext4. It is
+# written to while a replicator is killed, unmounted, mounted again, compared.
+. "${top_srcdir:?}/tests/docker/lib.sh"
+need nbdkit nbdfuse losetup mkfs.ext4 e2fsck setsid qemu-io
+test "${KT_SANITIZERS:-no}" = no || skip "nbdkit is started by the plugin"
+test "$(id -u)" = 0 && test -c /dev/fuse -a -c /dev/loop-control ||
+    skip "needs root, /dev/fuse and /dev/loop-control"
+losetup -f >/dev/null 2>&1 || skip "there is no free loop device"
+export PATH=$top_builddir:$PATH
+plugin_attach="--run $work/run --attach fuse --nbdkit-plugin $plugin"
+
+# Whatever happened: nothing may stay mounted, attached or running.
+at_end() {
+    local rc=$? d pid
+    trap - EXIT
+    set +e
+    for d in "$mounts"/*; do umount -l "$d" 2>/dev/null; done
+    for d in "$work"/run/*; do
+        losetup -n -O NAME -j "$d/m/disk" 2>/dev/null |
+            xargs -r losetup -d
+        umount -l "$d/m" 2>/dev/null
+        for pid in "$d"/*.pid; do
+            test ! -s "$pid" || kill -KILL "$(cat "$pid")" 2>/dev/null
+        done
+    done
+    (exit $rc)
+    cleanup
+}
+trap at_end EXIT
+
+id1=$(printf '%064d' 1)
+id2=$(printf '%064d' 2)
+attached() { # NAME: whether the hub thinks so
+    test "$(k volume inspect "$1" --json | jq -r .holder.node)" != null
+}
+
+sandbox_up --nodes 3
+plugin_up
+good Create '{"Name":"db","Opts":{"size":"1G","uid":"70","mode":"0750"}}'
+begin=$(date +%s%N)
+good Mount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+first=$((($(date +%s%N) - begin) / 1000000))
+where=$(field .Mountpoint)
+test -d "$where" || fail "there is no $where"
+test "$(stat -c '%u %a' "$where")" = '70 750' || fail "$(stat "$where")"
+test -z "$(ls -A "$where")" || fail "it is not empty: $(ls -A "$where")"
+line=$(grep " $(dirname "$where") " /proc/self/mounts) || fail "not mounted"
+for o in ext4 nosuid nodev noatime; do
+    grep -q "$o" <<<"$line" || fail "no $o: $line"
+done
+attached db || fail "the hub does not know of it"
+bad 500 'mounted on this node' Remove '{"Name":"db"}'
+
+# Written with fsync, a replicator killed half way.
+for i in $(seq 40); do
+    dd if=/dev/urandom of="$where/f$i" bs=64k count=4 conv=fsync \
+        2>"$work/dd" || fail "write $i: $(cat "$work/dd")"
+    test "$i" != 15 || {
+        victim=$(member db head)
+        sandbox kill "$victim"
+    }
+done
+(cd "$where" && sha256sum f*) >"$work/sums"
+
+# The plugin is killed and started again: the mount stays, nobody notices.
+good Mount "{\"Name\":\"db\",\"ID\":\"$id2\"}"
+plugin_kill KILL
+(cd "$where" && sha256sum --quiet -c "$work/sums") ||
+    fail "without the plugin"
+echo more >"$where/more" || fail "write without the plugin"
+plugin_up
+good Get '{"Name":"db"}'
+test "$(field .Volume.Mountpoint)" = "$where" ||
+    fail "it was forgotten: $answer"
+test "$(field .Volume.Status.mounts)" = 2 || fail "$answer"
+
+# Busy: the holder is named, and it comes down when that is gone.
+good Unmount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+(cd "$where" && exec sleep 300) &
+holder=$!
+started+=("$holder")
+sleep 0.2
+good Unmount "{\"Name\":\"db\",\"ID\":\"$id2\"}"
+for ((i = 0; i < 100; i++)); do
+    good Get '{"Name":"db"}'
+    ! field .Volume.Status.lastError | grep -q "process $holder (sleep)" ||
+        break
+    sleep 0.1
+done
+test $i -lt 100 || fail "the holder is not named: $answer"
+kill "$holder"
+for ((i = 0; i < 300; i++)); do
+    good Get '{"Name":"db"}'
+    test "$(field .Volume.Status.here)" != 'not mounted' || break
+    sleep 0.1
+done
+test $i -lt 300 || fail "it does not come down: $answer"
+! attached db || fail "the volume was not given back"
+test -z "$(losetup -n -O BACK-FILE | grep "$work" || :)" || fail "a loop stays"
+test ! -e "$(dirname "$where")" || fail "the directory stays"
+
+# Mounted again: checked, the same, not formatted.
+good Mount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+test "$(field .Mountpoint)" = "$where" || fail "$answer"
+(cd "$where" && sha256sum --quiet -c "$work/sums") || fail "after the remount"
+test "$(cat "$where/more")" = more || fail "more is not there"
+test "$(grep -c event=formatted "$work/plugin.log")" = 1 || fail "formatted"
+good Unmount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+settled db 'not mounted'
+
+# Not ours to format: it holds something.
+sandbox start "$victim"
+wait_healthy
+good Create '{"Name":"raw","Opts":{"size":"64M"}}'
+serve raw volume=raw
+qemu-io -f raw -c "write -P 7 1M 4k" "$uri" >"$work/io.log" 2>&1 ||
+    fail "$(cat "$work/io.log")"
+unserve "$nbdkit_pid"
+bad 500 'holds data without a signature' \
+    Mount "{\"Name\":\"raw\",\"ID\":\"$id1\"}"
+! attached raw || fail "raw was not given back after the refusal"
+# Written and zeroed again: it looks empty, and is not new.
+serve raw2 volume=raw
+qemu-io -f raw -c "write -z 1M 4k" "$uri" >"$work/io.log" 2>&1
+unserve "$nbdkit_pid"
+bad 500 'is not new: it was written to' \
+    Mount "{\"Name\":\"raw\",\"ID\":\"$id1\"}"
+good Remove '{"Name":"raw"}'
+good Remove '{"Name":"db"}'
+echo "first mount of a new volume: $first ms"
