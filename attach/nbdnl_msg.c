@@ -103,7 +103,6 @@ static void put_sockets(struct nbdnl_out *out, const struct nbdnl_device *d)
 static void put_device(struct nbdnl_out *out, const struct nbdnl_device *d)
 {
     assert(d->backend && strlen(d->backend) < NBDNL_BACKEND_BYTES);
-    put_u64(out, NBD_ATTR_TIMEOUT, 0);
     put_u64(out, NBD_ATTR_DEAD_CONN_TIMEOUT, d->dead_timeout_s);
     put_attr(out, NBD_ATTR_BACKEND_IDENTIFIER, d->backend,
              strlen(d->backend) + 1);
@@ -129,6 +128,7 @@ void nbdnl_put_connect(struct nbdnl_out *out, uint16_t family, uint32_t seq,
     put_u64(out, NBD_ATTR_BLOCK_SIZE_BYTES, d->block_bytes);
     put_u64(out, NBD_ATTR_SERVER_FLAGS, d->server_flags);
     put_u64(out, NBD_ATTR_CLIENT_FLAGS, 0);
+    put_u64(out, NBD_ATTR_TIMEOUT, 0);
     put_device(out, d);
     end(out);
 }
@@ -139,7 +139,8 @@ void nbdnl_put_reconfigure(struct nbdnl_out *out, uint16_t family, uint32_t seq,
     assert(d->index != NBDNL_NO_INDEX);
     begin(out, family, NBD_CMD_RECONFIGURE, seq);
     put_u32(out, NBD_ATTR_INDEX, d->index);
-    /* No size: with a dead socket newer kernels hang for good over it. */
+    /* No size: with a dead socket newer kernels hang for good over it. No
+     * timeout: it would put the request queue's back to 30 s. */
     put_device(out, d);
     end(out);
 }

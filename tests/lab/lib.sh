@@ -117,6 +117,14 @@ power_on() { # M
     lab_wait "$1"
 }
 
+# A context there, and $cli, the command line as it is called there.
+lab_cli() { # M
+    must "$1" "printf '{\"version\": 1, \"node\": \"%s\", \"hub\": [\"%s\"]}' \
+        '$1' '$hub_addr' >/run/context.json"
+}
+run=/run/kenter
+cli="KENTER_CONTEXT=/run/context.json $top_builddir/kenter"
+
 # ---- a cluster on this side ----
 
 lab_context=$dir/context.json

@@ -4,6 +4,7 @@
 # one at a time. %D%/lab is for a lab by hand.
 
 lab_tests += \
+	%D%/test-lab-attach-kill.sh \
 	%D%/test-lab-power-cut.sh
 
 PHONY_TARGETS += check-lab

@@ -43,7 +43,7 @@ compare() {
 }
 
 done=0
-for prog in kenter kenter-hub kenter-replicator; do
+for prog in kenter kenter-attachd kenter-hub kenter-replicator; do
     page=$(files pod | grep -E "/$prog\.pod\$" || true)
     test -x "$build/$prog" || test -n "$page" || continue
     test -n "$page" || verdict "$prog" "every program has a page"

@@ -54,20 +54,16 @@ static void connect_is_these_bytes(void **state)
     is_bytes(&out, want, sizeof(want));
 }
 
-static void reconfigure_has_sockets_and_never_a_size(void **state)
+static void reconfigure_has_sockets_and_no_size_or_timeout(void **state)
 {
-    static const uint8_t want[] = {88,   0,    0,  0,    FAMILY, 0,   5,   0,
-                                   10,   0,    0,  0,    0,      0,   0,   0,
-                                   3,    1,    0,  0,    8,      0,   1,   0,
-                                   2,    0,    0,  0, /* RECONFIGURE nbd2 */
-                                   12,   0,    4,  0,    0,      0,   0,   0,
-                                   0,    0,    0,  0,    12,     0,   8,   0,
-                                   0x10, 0x0e, 0,  0,    0,      0,   0,   0,
-                                   8,    0,    10, 0,    'a',    'b', 'c', 0,
-                                   28,   0,    7,  0x80, 12,     0,   1,   0x80,
-                                   8,    0,    1,  0,    7,      0,   0,   0,
-                                   12,   0,    1,  0x80, 8,      0,   1,   0,
-                                   8,    0,    0,  0};
+    static const uint8_t want[] =
+        {76, 0, 0,  0,    FAMILY, 0,    5,   0,    10, 0, 0, 0, 0, 0,
+         0,  0,                                                 /* header */
+         3,  1, 0,  0,    8,      0,    1,   0,    2,  0, 0, 0, /* nbd2 */
+         12, 0, 8,  0,    0x10,   0x0e, 0,   0,    0,  0, 0, 0, /* dead */
+         8,  0, 10, 0,    'a',    'b',  'c', 0,                 /* backend */
+         28, 0, 7,  0x80, 12,     0,    1,   0x80, 8,  0, 1, 0, 7, 0,
+         0,  0, 12, 0,    1,      0x80, 8,   0,    1,  0, 8, 0, 0, 0};
     struct nbdnl_device d = device;
     struct nbdnl_out out;
     (void)state;
@@ -221,7 +217,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(connect_is_these_bytes),
-        cmocka_unit_test(reconfigure_has_sockets_and_never_a_size),
+        cmocka_unit_test(reconfigure_has_sockets_and_no_size_or_timeout),
         cmocka_unit_test(disconnect_and_status_name_the_device),
         cmocka_unit_test(the_largest_message_fits),
         cmocka_unit_test(the_family_and_its_group_are_found),
