@@ -4,6 +4,7 @@
 
 noinst_LTLIBRARIES += %D%/libktcli.la
 %C%_libktcli_la_SOURCES = \
+	%D%/attach.c \
 	%D%/chain.c \
 	%D%/help.c \
 	%D%/hub.c \
@@ -22,20 +23,22 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 	%D%/verify_ask.c \
 	%D%/volume.c
 
+KT_CLI_LIBS = %D%/libktcli.la attach/libktattach.la
+
 bin_PROGRAMS += kenter
 kenter_SOURCES = %D%/main.c
-kenter_LDADD = %D%/libktcli.la $(KT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) \
-	-lpthread
+kenter_LDADD = $(KT_CLI_LIBS) $(KT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) \
+	$(NBD_LIBS) -lpthread
 
 unit_tests += tests/unit/test_cli_hub tests/unit/test_cli_opts \
 	tests/unit/test_cli_sandbox tests/unit/test_cli_verify
 KT_CLI_FAKE = tests/unit/cli_fake.c tests/unit/cli_fake.h
 tests_unit_test_cli_hub_SOURCES = tests/unit/test_cli_hub.c $(KT_CLI_FAKE)
-tests_unit_test_cli_hub_LDADD = %D%/libktcli.la $(LDADD)
+tests_unit_test_cli_hub_LDADD = $(KT_CLI_LIBS) $(LDADD)
 tests_unit_test_cli_opts_SOURCES = tests/unit/test_cli_opts.c $(KT_CLI_FAKE)
-tests_unit_test_cli_opts_LDADD = %D%/libktcli.la $(LDADD)
+tests_unit_test_cli_opts_LDADD = $(KT_CLI_LIBS) $(LDADD)
 tests_unit_test_cli_sandbox_SOURCES = tests/unit/test_cli_sandbox.c \
 	$(KT_CLI_FAKE)
-tests_unit_test_cli_sandbox_LDADD = %D%/libktcli.la $(LDADD)
+tests_unit_test_cli_sandbox_LDADD = $(KT_CLI_LIBS) $(LDADD)
 tests_unit_test_cli_verify_SOURCES = tests/unit/test_cli_verify.c $(KT_CLI_FAKE)
-tests_unit_test_cli_verify_LDADD = %D%/libktcli.la $(LDADD)
+tests_unit_test_cli_verify_LDADD = $(KT_CLI_LIBS) $(LDADD)

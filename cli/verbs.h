@@ -15,4 +15,9 @@ extern const struct cli_verb cli_chain_verbs[];
 /* verify.c: `kenter volume verify` */
 int cli_volume_verify(struct cli *c);
 
+/* attach.c: `kenter volume attach` and `detach` */
+int cli_volume_attach(struct cli *c);
+int cli_volume_detach(struct cli *c);
+extern const struct cli_opt cli_volume_attach_opts[], cli_volume_detach_opts[];
+
 #endif

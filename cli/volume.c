@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* kenter volume create, ls, inspect, rm. What can be judged here is judged
+/* kenter volume and its verbs. What can be judged here is judged
  * here, in the words of the options; the hub judges everything once more. */
 #include <errno.h>
 #include <stdio.h>
@@ -343,5 +343,12 @@ const struct cli_verb cli_volume_verbs[] = {
      "Asks every serving replica for digests of what it holds and compares "
      "them, while the volume is in use. Names the extents and nodes that "
      "differ; exit status 1 then."},
+    {"volume", "attach", "NAME", 1, 1, cli_volume_attach,
+     cli_volume_attach_opts, "make a volume a disk of this machine",
+     "Prints the device, /dev/nbdN. It outlives this command and the nbdkit "
+     "that serves it. Needs root and the kernel's nbd driver."},
+    {"volume", "detach", "NAME|DEVICE", 1, 1, cli_volume_detach,
+     cli_volume_detach_opts, "flush such a disk and give it back",
+     "Refused while it is mounted or open."},
     {NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL},
 };

@@ -6,8 +6,9 @@
 # option has an =item: tests/style/test-options.sh compares with --help.
 
 man1_pods = %D%/kenter.pod %D%/nbdkit-kenter-plugin.pod
-man8_pods = %D%/kenter-hub.pod %D%/kenter-mkfs.pod \
-	%D%/kenter-replicator.pod %D%/kenter-volplugin.pod
+man8_pods = %D%/kenter-attachd.pod %D%/kenter-hub.pod \
+	%D%/kenter-mkfs.pod %D%/kenter-replicator.pod \
+	%D%/kenter-volplugin.pod
 
 man1_MANS = $(man1_pods:.pod=.1)
 man8_MANS = $(man8_pods:.pod=.8)

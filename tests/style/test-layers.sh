@@ -13,6 +13,7 @@ rank() {
     replicator/store/*) echo 3 ;;
     replicator/core/* | hub/control/* | volplugin/core/*) echo 4 ;;
     replicator/daemon/* | hub/daemon/*) echo 5 ;;
+    attach/*) echo 5 ;;
     nbdkit-plugin/* | cli/* | mkfs-helper/* | volplugin/*) echo 6 ;;
     tests/*) echo 9 ;;
     *) echo none ;;

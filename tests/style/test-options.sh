@@ -43,7 +43,8 @@ compare() {
 }
 
 done=0
-for prog in kenter kenter-hub kenter-mkfs kenter-replicator kenter-volplugin; do
+for prog in kenter kenter-attachd kenter-hub kenter-mkfs kenter-replicator \
+    kenter-volplugin; do
     page=$(files pod | grep -E "/$prog\.pod\$" || true)
     test -x "$build/$prog" || test -n "$page" || continue
     test -n "$page" || verdict "$prog" "every program has a page"
