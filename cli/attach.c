@@ -95,9 +95,12 @@ int cli_volume_attach(struct cli *c)
     int err = attach_up(&q, dev, why);
     if (err == -EALREADY)
         return cli_fail("%s; use that, or detach it first.", why);
-    /* The plugin speaks of its own parameter. */
-    if (err == -ECONNREFUSED && strstr(why, "steal=true"))
-        return cli_fail("%s (here: --steal)", why);
+    /* The hub does not know what its word is called here. */
+    char *word = strstr(why, "take it with steal");
+    if (err < 0 && word) {
+        *word = 0;
+        return cli_fail("%stake it with --steal.", why);
+    }
     if (err < 0)
         return cli_fail("%s", why);
     if (cli_value(c, "json"))
