@@ -157,7 +157,7 @@ static void on_end(void *arg, struct MHD_Connection *conn, void **req,
     *req = NULL;
 }
 
-static void on_mhd_log(void *arg, const char *fmt, va_list ap)
+static void KT_PRINTF(2, 0) on_mhd_log(void *arg, const char *fmt, va_list ap)
 {
     char text[256];
     (void)arg;

@@ -36,7 +36,7 @@ I19 dedup                           seeds
 I19 wstable                         f19-late-duplicate
 I21 whole                           seeds
 I21 row_partial,row_id              seeds
-I16 replay_quiet                    seeds
+B11 replay_quiet                    seeds
 '
 bad=0 n=0
 while read -r number rules way; do
