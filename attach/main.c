@@ -38,6 +38,15 @@ static const char help[] =
     "  --help                  print this\n"
     "  --version               print the version\n";
 
+/* Descriptors of whoever started this would stay open for as long as the
+ * volume is attached. */
+static void close_strangers(int keep)
+{
+    if (keep > 3)
+        close_range(3, (unsigned)keep - 1, 0);
+    close_range((unsigned)(keep > 2 ? keep : 2) + 1, ~0u, 0);
+}
+
 static int usage(const char *text, const char *what)
 {
     fprintf(stderr, "kenter-attachd: %s%s; --help tells more.\n", text, what);
@@ -166,6 +175,7 @@ int main(int argc, char **argv)
         return usage("this is too much: ", argv[optind]);
     if (!d.q.name || kt_id_is_zero(&d.q.id))
         return usage("--volume and --id are needed", "");
+    close_strangers(d.ready_fd);
     if (!d.plugin)
         d.plugin = find_plugin(plugin, sizeof(plugin));
     return daemon_run(&d);

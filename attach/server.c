@@ -11,6 +11,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/base/err.h"
@@ -62,7 +63,6 @@ int server_adopt(pid_t pid, unsigned long long start, struct server *ret_s)
 
 static void forget(struct server *s)
 {
-    waitpid(s->pid, NULL, WNOHANG); /* of ours; others are init's */
     close(s->fd);
     *s = (struct server){.fd = -1};
 }
@@ -101,16 +101,11 @@ bool server_end(struct server *s, int sig, unsigned timeout_ms)
 
 /* ---- starting ---- */
 
-/* Never returns. Only calls that are safe between fork and exec. */
+/* Never returns. */
 static void run(char *const *argv, int log)
 {
-    sigset_t none;
     int null = open("/dev/null", O_RDONLY);
 
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
-    setsid(); /* a terminal's signals are not for it */
     if (null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
         _exit(126);
     execvp("nbdkit", argv);
@@ -119,6 +114,67 @@ static void run(char *const *argv, int log)
             "the package nbdkit\n",
             strerror(errno));
     _exit(127);
+}
+
+/* The child between us and nbdkit: it tells nbdkit's number and ends when it
+ * hears nothing more, and only then does nbdkit start. */
+static void run_between(char *const *argv, int log, int tell, int hear)
+{
+    sigset_t none;
+    char c;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    setsid(); /* a terminal's signals are not for it */
+    pid_t between = getpid(), pid = fork();
+    if (pid == 0) {
+        const struct timespec nap = {.tv_nsec = 1000000};
+        while (read(hear, &c, 1) < 0 && errno == EINTR)
+            ;
+        while (getppid() == between)
+            nanosleep(&nap, NULL);
+        run(argv, log);
+    }
+    ssize_t n = write(tell, &pid, sizeof(pid));
+    _exit(n != sizeof(pid));
+}
+
+/* nbdkit 1.32 in the foreground asks the kernel for a SIGTERM when its parent
+ * ends, and on SIGTERM it answers the device with errors. So its parent is
+ * init, from before it starts. While it waits for that it cannot end, and the
+ * pidfd is sure to be its own. */
+static int spawn(char *const *argv, int log, struct server *ret_s)
+{
+    int tell[2], hear[2];
+    pid_t pid = -1;
+
+    if (pipe2(tell, O_CLOEXEC) < 0)
+        return -errno;
+    if (pipe2(hear, O_CLOEXEC) < 0) {
+        int r = -errno;
+        close(tell[0]), close(tell[1]);
+        return r;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        close(hear[1]);
+        run_between(argv, log, tell[1], hear[0]);
+    }
+    int r = child < 0 ? -errno : 0;
+    close(tell[1]), close(hear[0]);
+    if (r == 0) {
+        if (read(tell[0], &pid, sizeof(pid)) != sizeof(pid) || pid <= 0)
+            r = -EAGAIN;
+        waitpid(child, NULL, 0);
+    }
+    if (r == 0) {
+        ret_s->pid = pid;
+        ret_s->fd = pidfd_open(pid, 0);
+        r = ret_s->fd < 0 ? -errno : start_time(pid, &ret_s->start);
+    }
+    close(tell[0]), close(hear[1]); /* now it starts */
+    return r;
 }
 
 #define ARGS_MAX 16
@@ -209,18 +265,10 @@ int server_start(const struct server_opts *o, struct server *ret_s,
         from = 0;
     if (r == 0 && unlink(o->socket) < 0 && errno != ENOENT)
         r = -errno; /* nbdkit wants to make it itself */
+    if (r == 0)
+        r = spawn(argv, log, &s);
     if (r == 0) {
-        s.pid = fork();
-        if (s.pid == 0)
-            run(argv, log);
-        if (s.pid < 0)
-            r = -errno;
-    }
-    if (r == 0) {
-        s.fd = pidfd_open(s.pid, 0); /* ours and not waited for: it is */
-        if (s.fd < 0 || start_time(s.pid, &s.start) < 0)
-            s.start = 0; /* it has ended already, as will be seen */
-        r = s.fd < 0 ? -errno : wait_listening(o, &s, log, from, ret_why);
+        r = wait_listening(o, &s, log, from, ret_why);
     } else {
         snprintf(ret_why, SERVER_WHY_BYTES, "nbdkit cannot be started: %s",
                  kt_strerror(r));

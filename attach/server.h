@@ -37,7 +37,7 @@ int server_start(const struct server_opts *o, struct server *ret_s,
 int server_adopt(pid_t pid, unsigned long long start,
                  struct server *ret_s) KT_MUST_CHECK;
 
-/* Whether it runs; reaps it when it was ours. */
+/* Whether it runs. */
 bool server_alive(struct server *s);
 
 /* Ends it: SIGTERM lets the plugin flush and give the volume back, and must

@@ -5,6 +5,7 @@
 
 lab_tests += \
 	%D%/test-lab-attach-kill.sh \
+	%D%/test-lab-attach-life.sh \
 	%D%/test-lab-power-cut.sh
 
 PHONY_TARGETS += check-lab
