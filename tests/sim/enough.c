@@ -13,17 +13,28 @@
 enum { DEAD, POWERLESS, STOPPED, CUT_OFF, CUT_FROM_PEERS, SLOW, WAYS };
 
 /* It runs, and has all that was acknowledged: since the configuration was
- * made it did not start again. */
+ * made it did not start again, nor was its directory put back. */
 static bool is_good(struct world *w, const struct kt_member *m)
 {
     int i = node_of_store(w, &m->store);
     const struct snode *n = i < 0 ? NULL : &w->nodes[i];
     struct store_info info = {0};
     if (!n || m->state != KT_M_SERVING || w->broken >> i & 1 ||
-        !w->procs[n->ep].alive || !n->store || n->leaving_us)
+        !w->procs[n->ep].alive || !n->store || n->leaving_us ||
+        w->lost == n->index + 1)
         return false;
     store_info(n->store, &info);
     return !info.err && n->disk->incarnation == m->incarnation;
+}
+
+/* While a chain is being changed, nobody can say who is needed next. */
+static bool is_settled(struct world *w)
+{
+    for (unsigned i = 0; i < w->p.chains; i++) {
+        if (!w->procs[SIM_EP_HUB].alive || hubnode_phase(w, i) != HUB_OP_NONE)
+            return false;
+    }
+    return true;
 }
 
 /* Would every chain have enough without these? */
@@ -109,7 +120,8 @@ static bool is_over(struct world *w)
 
 void enough_run(struct world *w)
 {
-    if (!(w->p.kinds & SIM_KIND_BIT(SIM_K_ENOUGH)) || !suffices(w))
+    if (!(w->p.kinds & SIM_KIND_BIT(SIM_K_ENOUGH)) || !is_settled(w) ||
+        !suffices(w))
         return;
     choose(w);
     if (!w->broken)
