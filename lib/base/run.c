@@ -128,5 +128,10 @@ int kt_run(const char *const argv[], char *ret_out, size_t size)
         if (errno != EINTR)
             return -errno;
     }
+    /* So may posix_spawn say that there is nothing to run, with no word. */
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && !ret_out[0]) {
+        snprintf(ret_out, size, "%s cannot be run", argv[0]);
+        return -ENOENT;
+    }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
