@@ -16,7 +16,7 @@ static void why_text(uint64_t why, char *ret, size_t size)
     static const char *const names[] = {
         "prepare",     "dead",    "restarted", "writer", "synced",
         "sync_failed", "sync",    "faulty",    "leave",  "cut",
-        "promote",     "discard", "slow"};
+        "promote",     "discard", "slow",      "order"};
     size_t len = 0;
 
     ret[0] = '\0';

@@ -28,6 +28,8 @@ io 15 'write -P 2 0 64k' flush ||
 echo "a write and a flush took $SECONDS s"
 now=$(member v head)
 test "$now" != "$head" || fail "$head is still the first"
+grep -q 'event=chain_change .*why=order' "$dir/hub/log" ||
+    fail "the hub does not say why: $(grep chain_change "$dir/hub/log")"
 k volume inspect v --json | jq -e \
     '[.chains[].members[] | select(.state == "serving")] | length == 3' \
     >/dev/null || fail "somebody was evicted: $(k volume inspect v)"

@@ -12,13 +12,17 @@ test "${KT_SANITIZERS:-no}" = no || {
 not_here='eq_refused eq_gap seal_refused feed_again fenced_by_nak quarantined'
 # More is under way, for longer, than fits in here: unit tests of the core do.
 not_here+=' suffix_again brake'
+set -o pipefail
 lacking=$({
-    "$sim" --seeds 1 2000 --keep-going --quiet --reach
-    "$sim" --direct all --reach
+    "$sim" --seeds 1 2000 --keep-going --quiet --reach &&
+        "$sim" --direct all --reach
 } | awk -F '\t' -v not="$not_here" '
     BEGIN { split(not, a, " "); for (i in a) skip[a[i]] = 1 }
     $1 == "reach" { n[$2] += $3 }
-    END { for (p in n) if (!n[p] && !(p in skip)) print p }')
+    END { for (p in n) if (!n[p] && !(p in skip)) print p }') || {
+    echo "FAILED: a seed or a schedule on the way"
+    exit 1
+}
 test -z "$lacking" || {
     echo "FAILED: nobody went along: $lacking"
     exit 1
