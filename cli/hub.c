@@ -9,17 +9,7 @@
 
 void cli_hello(struct kt_msg *ret_m, const struct kt_id *cluster)
 {
-    struct kt_msg m = {.type = KT_MSG_HELLO};
-
-    m.u.hello.role = KT_ROLE_CLI;
-    m.u.hello.cls = KT_CLASS_CONTROL;
-    m.u.hello.cluster = *cluster;
-    kt_id_random(&m.u.hello.id);
-    if (kt_boot_id(&m.u.hello.boot) < 0)
-        memset(&m.u.hello.boot, 0, sizeof(m.u.hello.boot));
-    snprintf(m.u.hello.name, sizeof(m.u.hello.name), "kenter.%ld",
-             (long)getpid());
-    *ret_m = m;
+    kt_rpc_hello(ret_m, cluster, "kenter");
 }
 
 int cli_hub_open(const struct cli *c, struct kt_rpc *r,
@@ -58,32 +48,6 @@ static void broken(char *ret_why, size_t size, int err)
                  kt_strerror(err));
 }
 
-/* Sends and waits for the ADMIN_OK with our number. */
-static int exchange(struct kt_rpc *r, json_t *req, json_t **ret_reply)
-{
-    static uint64_t number;
-    struct kt_msg m = {.type = KT_MSG_ADMIN, .req = ++number, .json = req};
-    struct kt_msg reply;
-
-    int err = kt_rpc_send(r, &m);
-    while (err == 0) {
-        err = kt_rpc_recv(r, CLI_ANSWER_MS, &reply);
-        if (err < 0)
-            break;
-        if (reply.type != KT_MSG_ADMIN_OK) {
-            if (reply.type == KT_MSG_ERROR && reply.req == m.req)
-                return reply.u.error.err < 0 ? reply.u.error.err : KT_E_PROTO;
-            continue;
-        }
-        if (reply.req == m.req && json_is_object((json_t *)reply.json)) {
-            *ret_reply = reply.json;
-            return 0;
-        }
-        json_decref(reply.json);
-    }
-    return err;
-}
-
 int cli_hub_try(struct kt_rpc *r, json_t *req, json_t **ret_reply,
                 char *ret_why, size_t size)
 {
@@ -91,7 +55,7 @@ int cli_hub_try(struct kt_rpc *r, json_t *req, json_t **ret_reply,
 
     if (!req)
         return -ENOMEM;
-    int err = exchange(r, req, &reply);
+    int err = kt_rpc_admin(r, req, CLI_ANSWER_MS, &reply);
     json_decref(req);
     if (err < 0) {
         broken(ret_why, size, err);

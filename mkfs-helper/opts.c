@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/os.h"
 #include "lib/base/text.h"
 #include "mkfs-helper/mkfs.h"
 
@@ -162,18 +163,6 @@ static int run(const struct call *c)
     return 1;
 }
 
-/* mkfs, e2fsck and resize2fs are where root looks and others do not. */
-static void widen_path(void)
-{
-    const char *path = getenv("PATH");
-    char wide[4096];
-
-    int n = snprintf(wide, sizeof(wide), "%s:/usr/sbin:/sbin",
-                     path ? path : "/usr/bin:/bin");
-    if (n > 0 && (size_t)n < sizeof(wide))
-        setenv("PATH", wide, 1);
-}
-
 int mkfs_main(int argc, char **argv)
 {
     struct call c = {.verb = FORMAT, .wish.fs = "ext4"};
@@ -199,6 +188,6 @@ int mkfs_main(int argc, char **argv)
     c.target.path = argv[optind];
     if (c.target.path[0] == '-')
         return usage("this is no DEVICE", c.target.path);
-    widen_path();
+    kt_path_widen();
     return run(&c);
 }

@@ -7,6 +7,7 @@
  *   m/disk nbdfuse.pid log the file
  * nbdfuse does not connect again: when nbdkit dies, the file system gets
  * errors. What detach does, it can do again after any crash in its middle. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -110,24 +111,42 @@ static bool ended(const char *pid_file, const char *path, unsigned timeout_ms)
 
 /* ---- detach ---- */
 
+/* The kernel's word for what a loop device holds. losetup -j asks the file
+ * instead, and that of a dead nbdfuse does not answer. */
+static bool loop_holds(const char *loop, const char *path)
+{
+    char name[ATTACH_PATH_BYTES], *text;
+    size_t len = strlen(path);
+
+    snprintf(name, sizeof(name), "/sys/block/%.32s/loop/backing_file", loop);
+    if (kt_read_file(name, 4096, &text) < 0)
+        return false; /* no loop device, or it holds nothing */
+    const char *rest = text + len;
+    bool holds =
+        strncmp(text, path, len) == 0 && (*rest == '\0' || *rest == '\n' ||
+                                          strncmp(rest, " (deleted)", 10) == 0);
+    free(text);
+    return holds;
+}
+
 static int drop_loops(const struct paths *r, char *ret_why)
 {
-    const char *const find[] = {"losetup", "-n",    "-O", "NAME",
-                                "-j",      r->disk, NULL};
-    char out[512], *save = NULL;
+    char dev[64];
+    const char *const argv[] = {"losetup", "-d", dev, NULL};
+    const struct dirent *e;
+    int err = 0;
 
-    if (access(r->disk, F_OK) < 0)
-        return 0;
-    if (kt_run(find, out, sizeof(out)) != 0)
-        return 0; /* the file answers no more: nothing can hold it long */
-    for (char *dev = strtok_r(out, " ", &save); dev;
-         dev = strtok_r(NULL, " ", &save)) {
-        const char *const argv[] = {"losetup", "-d", dev, NULL};
-        int err = run(argv, "a loop device stays", ret_why);
-        if (err < 0)
-            return err;
+    DIR *d = opendir("/sys/block");
+    while (d && err == 0 && (e = readdir(d))) {
+        if (strncmp(e->d_name, "loop", 4) != 0 ||
+            !loop_holds(e->d_name, r->disk))
+            continue;
+        snprintf(dev, sizeof(dev), "/dev/%.32s", e->d_name);
+        err = run(argv, "a loop device stays", ret_why);
     }
-    return 0;
+    if (d)
+        closedir(d);
+    return err;
 }
 
 static int drop_file(const struct paths *r, char *ret_why)
@@ -186,6 +205,7 @@ static int fuse_detach(void *ctx, const struct attach_volume *v, char *ret_why)
     unlink(r.sock);
     unlink(r.pid);
     unlink(r.fuse_pid);
+    unlink(r.state); /* the device is gone: nothing to go on from */
     return 0;
 }
 
@@ -274,7 +294,9 @@ static int fuse_attach(void *ctx, const struct attach_volume *v,
                  p->o->run);
         return -ENAMETOOLONG;
     }
-    int err = fuse_detach(ctx, v, ret_why); /* what a crash left */
+    int err = fs_unmount(v, ret_why); /* what a crash left */
+    if (err == 0)
+        err = fuse_detach(ctx, v, ret_why);
     if (err < 0)
         return err;
     if ((mkdir(r.dir, 0700) < 0 && errno != EEXIST) ||

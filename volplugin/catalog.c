@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ struct catalog {
     MDB_env *env;
     MDB_dbi volumes, ids, refs;
     int lock_fd;
+    atomic_ullong changes; /* by put and del; made within their transaction */
     char boot[KT_ID_HEX_BYTES];
 };
 
@@ -308,6 +310,7 @@ int catalog_put(struct catalog *c, const struct cat_volume *v)
     int r = mdb_txn_begin(c->env, NULL, 0, &txn);
     if (r != 0)
         return from_lmdb(r);
+    atomic_fetch_add(&c->changes, 1);
     r = put_in(c, txn, v, &changed);
     return end(txn, r, changed);
 }
@@ -325,7 +328,13 @@ int catalog_del(struct catalog *c, const char *name)
         mdb_txn_abort(txn);
         return err == KT_E_NO_VOLUME ? 0 : err;
     }
+    atomic_fetch_add(&c->changes, 1);
     return end(txn, del_in(c, txn, &v), true);
+}
+
+uint64_t catalog_changes(struct catalog *c)
+{
+    return atomic_load(&c->changes);
 }
 
 /* ---- the hub's list ---- */
@@ -370,6 +379,7 @@ static int drop_others(struct catalog *c, MDB_txn *txn,
 }
 
 int catalog_replace(struct catalog *c, const struct cat_volume *v, size_t n,
+                    uint64_t seen,
                     bool (*keep)(void *arg, const struct kt_id *id), void *arg)
 {
     struct cat_volume *list = malloc((n ? n : 1) * sizeof(*list));
@@ -386,6 +396,10 @@ int catalog_replace(struct catalog *c, const struct cat_volume *v, size_t n,
     if (r != 0) {
         free(list);
         return from_lmdb(r);
+    }
+    if (atomic_load(&c->changes) != seen) { /* what is here is newer */
+        free(list);
+        return end(txn, 0, false);
     }
     for (size_t i = 0; i < n && r == 0; i++) {
         if (get_in(c, txn, list[i].name, &old) == 0) {

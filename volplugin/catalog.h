@@ -43,10 +43,15 @@ int catalog_each(struct catalog *c,
                  void *arg) KT_MUST_CHECK;
 int catalog_put(struct catalog *c, const struct cat_volume *v) KT_MUST_CHECK;
 int catalog_del(struct catalog *c, const char *name) KT_MUST_CHECK;
+/* How often one of the two above was called. Any thread. */
+uint64_t catalog_changes(struct catalog *c);
 /* The hub's whole list: what is gone goes, but for volumes that keep() wants;
  * options only this node knows stay with a volume of the same id. Writes only
- * what changed. */
+ * what changed. seen: catalog_changes() before the hub was asked; after a
+ * change since then the list is older than what is here, and nothing is done.
+ */
 int catalog_replace(struct catalog *c, const struct cat_volume *v, size_t n,
+                    uint64_t seen,
                     bool (*keep)(void *arg, const struct kt_id *id),
                     void *arg) KT_MUST_CHECK;
 

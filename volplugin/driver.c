@@ -118,7 +118,7 @@ static json_t *status_of(struct plugin *p, const struct cat_volume *v)
     json_object_set_new(o, "mounts", json_integer(s ? s->count : 0));
     if (n && n->error[0])
         json_object_set_new(o, "lastError", json_string(n->error));
-    if (n && n->chains)
+    if (s && n && n->chains)
         json_object_set_new(o, "chains", json_deep_copy(n->chains));
     add_hub(p, o);
     pthread_mutex_unlock(&p->lock);
@@ -310,7 +310,7 @@ static bool fetch(struct call *c, struct cat_volume *ret)
 {
     json_t *v;
 
-    int err = hub_inspect(c->p, c->name, &v, c->why);
+    int err = hub_inspect(c->p, c->name, 0, &v, c->why);
     if (err == 0) {
         err = catalog_from_hub(v, ret);
         json_decref(v);
@@ -322,8 +322,41 @@ static bool fetch(struct call *c, struct cat_volume *ret)
     return err == 0;
 }
 
+/* Waits for an unmount that goes on in the background. false: in use here. */
+static bool lowered(struct call *c, const struct kt_id *volume)
+{
+    uint64_t until = kt_now_ms() + LOWER_WAIT_MS;
+    const struct timespec nap = {.tv_nsec = 50000000l};
+
+    for (;;) {
+        pthread_mutex_lock(&c->p->lock);
+        const struct vol_slot *s = vol_find(&c->p->table, volume);
+        bool idle = !s, counted = s && s->count > 0;
+        unsigned n = s ? s->count : 0;
+        pthread_mutex_unlock(&c->p->lock);
+        if (idle)
+            return true;
+        if (counted || kt_now_ms() >= until || c->gone(c->arg)) {
+            snprintf(c->why, sizeof(c->why),
+                     counted ? "the volume %s is mounted on this node, %u "
+                               "times: stop the containers that use it first"
+                             : "the volume %s is still being unmounted on "
+                               "this node: try again in a moment",
+                     c->name, n);
+            return false;
+        }
+        nanosleep(&nap, NULL);
+    }
+}
+
 static bool keep(struct call *c, const struct cat_volume *v)
 {
+    struct cat_volume old;
+
+    /* Another volume had the name, and may be mounted here still. */
+    if (catalog_get(c->p->cat, c->name, &old) == 0 &&
+        !kt_id_eq(&old.id, &v->id) && !lowered(c, &old.id))
+        return false;
     int err = catalog_put(c->p->cat, v);
 
     if (err < 0)
@@ -365,33 +398,6 @@ static void on_create(struct call *c, struct reply *r)
 }
 
 /* ---- Remove ---- */
-
-/* Waits for an unmount that goes on in the background. false: in use here. */
-static bool lowered(struct call *c, const struct kt_id *volume)
-{
-    uint64_t until = kt_now_ms() + LOWER_WAIT_MS;
-    const struct timespec nap = {.tv_nsec = 50000000l};
-
-    for (;;) {
-        pthread_mutex_lock(&c->p->lock);
-        const struct vol_slot *s = vol_find(&c->p->table, volume);
-        bool idle = !s, counted = s && s->count > 0;
-        unsigned n = s ? s->count : 0;
-        pthread_mutex_unlock(&c->p->lock);
-        if (idle)
-            return true;
-        if (counted || kt_now_ms() >= until || c->gone(c->arg)) {
-            snprintf(c->why, sizeof(c->why),
-                     counted ? "the volume %s is mounted on this node, %u "
-                               "times: stop the containers that use it first"
-                             : "the volume %s is still being unmounted on "
-                               "this node: try again in a moment",
-                     c->name, n);
-            return false;
-        }
-        nanosleep(&nap, NULL);
-    }
-}
 
 static void on_remove(struct call *c, struct reply *r)
 {
@@ -444,13 +450,14 @@ static void on_mount(struct call *c, struct reply *r)
     /* Made elsewhere a moment ago, perhaps. */
     if (err == KT_E_NO_VOLUME) {
         if (!fetch(c, &v)) {
-            if (c->why[0] == '\0')
-                no_volume(c, r);
-            else
-                refuse(r, 500, c->why);
+            refuse(r, 500, c->why);
             return;
         }
         err = keep(c, &v) ? 0 : -EIO;
+    } else if (err < 0) {
+        snprintf(c->why, sizeof(c->why),
+                 "the catalogue of this node cannot be read: %s",
+                 kt_strerror(err));
     }
     if (err == 0)
         err = work_mount(c->p, &v, id, c->gone, c->arg, c->why);

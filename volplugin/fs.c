@@ -30,43 +30,66 @@
 
 bool fs_mounted(const char *dir)
 {
-    char parent[ATTACH_PATH_BYTES + 4];
+    char parent[ATTACH_PATH_BYTES];
     struct stat a, b;
 
-    snprintf(parent, sizeof(parent), "%s/..", dir);
-    return stat(dir, &a) == 0 && stat(parent, &b) == 0 && a.st_dev != b.st_dev;
+    /* One whose device is dead may not even answer this. */
+    if (stat(dir, &a) < 0)
+        return errno != ENOENT;
+    snprintf(parent, sizeof(parent), "%s", dir);
+    char *end = strrchr(parent, '/');
+    if (end && end != parent)
+        *end = '\0';
+    return stat(parent, &b) == 0 && a.st_dev != b.st_dev;
 }
 
 /* ---- what is on the device ---- */
+
+/* No record of the chain ever got a number, as far as its members say who
+ * serve; a hub that has just started does not know what they say. */
+static bool chain_is_new(const json_t *chain)
+{
+    unsigned serving = 0;
+    const json_t *m;
+    size_t i;
+
+    json_array_foreach(json_object_get(chain, "members"), i, m)
+    {
+        const json_t *seq =
+            json_object_get(json_object_get(m, "applied"), "seq");
+        const char *state = json_string_value(json_object_get(m, "state"));
+        bool serves = state && strcmp(state, "serving") == 0;
+        if (!json_is_integer(seq) || json_integer_value(seq) != 0 ||
+            (serves && !json_is_true(json_object_get(m, "heard"))))
+            return false;
+        serving += serves;
+    }
+    return serving > 0;
+}
 
 /* After the attach every serving member has been sealed, so the hub knows
  * their positions exactly: all at 0 means that nothing was ever written. */
 static int never_written(struct plugin *p, const char *name, bool *ret_never,
                          char *ret_why)
 {
-    const json_t *c, *m;
+    uint64_t from = 0, next = 0;
     bool never = true;
+    const json_t *c;
     json_t *v;
-    size_t i, k;
+    size_t i;
 
-    int err = hub_inspect(p, name, &v, ret_why);
-    if (err < 0)
-        return err;
-    const json_t *chains = json_object_get(v, "chains");
-    json_array_foreach(chains, i, c)
-    {
-        json_array_foreach(json_object_get(c, "members"), k, m)
-        {
-            const json_t *seq =
-                json_object_get(json_object_get(m, "applied"), "seq");
-            if (!json_is_integer(seq) || json_integer_value(seq) != 0)
-                never = false;
-        }
-    }
-    /* More chains than one answer holds: then nobody vouches for the rest. */
-    if (json_array_size(chains) == 0 || json_object_get(v, "next_chain"))
-        never = false;
-    json_decref(v);
+    do {
+        from = next;
+        int err = hub_inspect(p, name, from, &v, ret_why);
+        if (err < 0)
+            return err;
+        const json_t *chains = json_object_get(v, "chains");
+        never = never && json_array_size(chains) > 0;
+        json_array_foreach(chains, i, c) never = never && chain_is_new(c);
+        json_int_t n = json_integer_value(json_object_get(v, "next_chain"));
+        next = n > 0 ? (uint64_t)n : 0;
+        json_decref(v);
+    } while (never && next > from);
     *ret_never = never;
     return 0;
 }

@@ -3,6 +3,7 @@
  * The engine keeps connections open and idle for 30 s; we for 75, so that it
  * is never us who closes just as it writes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdio.h>
@@ -177,8 +178,12 @@ static int given_socket(void)
 
     if (!pid || !n || strtol(pid, NULL, 10) != (long)getpid() ||
         strcmp(n, "1") != 0 || fstat(SYSTEMD_FD, &st) < 0 ||
-        !S_ISSOCK(st.st_mode))
+        !S_ISSOCK(st.st_mode) || fcntl(SYSTEMD_FD, F_SETFD, FD_CLOEXEC) < 0)
         return -1;
+    /* Nothing that we start has to do with it. */
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
     return SYSTEMD_FD;
 }
 

@@ -13,45 +13,6 @@
 #define CONNECT_MS 5000u
 #define ANSWER_MS 30000u
 
-static void hello(struct kt_msg *ret_m, const struct kt_id *cluster)
-{
-    struct kt_msg m = {.type = KT_MSG_HELLO};
-
-    m.u.hello.role = KT_ROLE_CLI;
-    m.u.hello.cls = KT_CLASS_CONTROL;
-    m.u.hello.cluster = *cluster;
-    kt_id_random(&m.u.hello.id);
-    if (kt_boot_id(&m.u.hello.boot) < 0)
-        memset(&m.u.hello.boot, 0, sizeof(m.u.hello.boot));
-    snprintf(m.u.hello.name, sizeof(m.u.hello.name), "volplugin.%ld",
-             (long)getpid());
-    *ret_m = m;
-}
-
-/* Sends, and waits for the answer with our number. */
-static int exchange(struct kt_rpc *r, json_t *req, json_t **ret_reply)
-{
-    struct kt_msg m = {.type = KT_MSG_ADMIN, .req = 1, .json = req};
-    struct kt_msg reply;
-
-    int err = kt_rpc_send(r, &m);
-    while (err == 0) {
-        err = kt_rpc_recv(r, ANSWER_MS, &reply);
-        if (err < 0)
-            break;
-        if (reply.type == KT_MSG_ERROR && reply.req == m.req)
-            return reply.u.error.err < 0 ? reply.u.error.err : KT_E_PROTO;
-        if (reply.type != KT_MSG_ADMIN_OK)
-            continue;
-        if (reply.req == m.req && json_is_object((json_t *)reply.json)) {
-            *ret_reply = reply.json;
-            return 0;
-        }
-        json_decref(reply.json);
-    }
-    return err;
-}
-
 static int ask(struct plugin *p, json_t *req, json_t **ret_reply, char *ret_why)
 {
     struct kt_context ctx;
@@ -61,11 +22,11 @@ static int ask(struct plugin *p, json_t *req, json_t **ret_reply, char *ret_why)
     int err = kt_context_load(p->o->context, &ctx, ret_why, VOL_WHY_BYTES);
     if (err < 0)
         return err;
-    hello(&m, &ctx.cluster);
+    kt_rpc_hello(&m, &ctx.cluster, "volplugin");
     err = kt_rpc_open_hub(&rpc, &ctx, &m, CONNECT_MS, ret_why, VOL_WHY_BYTES);
     if (err < 0)
         return err;
-    err = exchange(&rpc, req, ret_reply);
+    err = kt_rpc_admin(&rpc, req, ANSWER_MS, ret_reply);
     kt_rpc_close(&rpc);
     if (err < 0)
         snprintf(ret_why, VOL_WHY_BYTES,
@@ -117,15 +78,16 @@ uint32_t hub_default_replicas(struct plugin *p)
     return n > 0 && n <= KT_MEMBERS_MAX ? (uint32_t)n : 0;
 }
 
-int hub_inspect(struct plugin *p, const char *name, json_t **ret_volume,
-                char *ret_why)
+int hub_inspect(struct plugin *p, const char *name, uint64_t from,
+                json_t **ret_volume, char *ret_why)
 {
     char code[32] = "";
     json_t *reply;
 
-    int err = hub_ask(
-        p, json_pack("{s:s, s:s}", "op", "volume-inspect", "name", name),
-        &reply, code, ret_why);
+    int err = hub_ask(p,
+                      json_pack("{s:s, s:s, s:I}", "op", "volume-inspect",
+                                "name", name, "from_chain", (json_int_t)from),
+                      &reply, code, ret_why);
     if (err == KT_E_REFUSED && strcmp(code, "NO_VOLUME") == 0)
         return KT_E_NO_VOLUME;
     if (err < 0)

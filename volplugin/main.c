@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "lib/base/log.h"
+#include "lib/base/os.h"
 #include "volplugin/plugin.h"
 
 static struct plugin plugin;
@@ -20,18 +21,6 @@ static void end(struct http *h)
     plugin_stop(&plugin);
 }
 
-/* mount, losetup and mkfs are where root looks and services may not. */
-static void widen_path(void)
-{
-    const char *path = getenv("PATH");
-    char wide[4096];
-
-    int n = snprintf(wide, sizeof(wide), "%s:/usr/sbin:/sbin",
-                     path ? path : "/usr/bin:/bin");
-    if (n > 0 && (size_t)n < sizeof(wide))
-        setenv("PATH", wide, 1);
-}
-
 int main(int argc, char **argv)
 {
     char why[VOL_WHY_BYTES];
@@ -44,7 +33,7 @@ int main(int argc, char **argv)
     if (r != 0)
         return r == 1 ? 0 : 2;
     signal(SIGPIPE, SIG_IGN);
-    widen_path();
+    kt_path_widen();
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);

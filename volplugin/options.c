@@ -76,15 +76,12 @@ static int wrong(const char *what, const char *value)
 
 static int take_level(const char *text)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
+    enum kt_log_level level;
 
-    for (size_t i = 0; i < KT_ARRAY_LEN(names); i++) {
-        if (strcmp(names[i], text) == 0) {
-            kt_log_set_level((enum kt_log_level)i);
-            return 0;
-        }
-    }
-    return wrong("a level is error, warn, info or debug", text);
+    if (kt_log_level_parse(text, &level) < 0)
+        return wrong("a level is error, warn, info or debug", text);
+    kt_log_set_level(level);
+    return 0;
 }
 
 static int take_size(struct options *o, const char *text)

@@ -39,7 +39,6 @@ struct waiter {
     uint64_t req;
     bool done;
     int err;
-    char why[VOL_WHY_BYTES];
 };
 
 struct plugin {
@@ -78,9 +77,11 @@ int hub_ask(struct plugin *p, json_t *req, json_t **ret_reply, char *ret_err,
 /* How many replicas the context file wants where nobody says; 0: the hub's
  * own default. A sandbox of fewer than three nodes does. */
 uint32_t hub_default_replicas(struct plugin *p);
-/* volume-inspect. Ownership: *ret_volume is the caller's. KT_E_NO_VOLUME. */
-int hub_inspect(struct plugin *p, const char *name, json_t **ret_volume,
-                char *ret_why) KT_MUST_CHECK;
+/* volume-inspect, one page of its chains: from the one with this id on, 0 for
+ * the first; "next_chain" begins the next page. Ownership: *ret_volume is the
+ * caller's. KT_E_NO_VOLUME. */
+int hub_inspect(struct plugin *p, const char *name, uint64_t from,
+                json_t **ret_volume, char *ret_why) KT_MUST_CHECK;
 
 /* ---- work.c ---- */
 

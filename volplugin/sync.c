@@ -19,18 +19,19 @@
 #define TICK_MS 500u
 #define SHOWN_MAX 64u /* volumes whose chains are asked for in a round */
 
-/* Volumes that are mounted here, or on their way: the catalogue keeps them.
- * A copy, because the lock is not to be taken within the catalogue's. */
+/* Volumes that are mounted here, or on their way, or being made: the catalogue
+ * keeps them. A copy, because the lock is not to be taken within the
+ * catalogue's. */
 struct in_use {
     size_t n;
     struct kt_id *ids;
 };
 
-static int look_in_use(struct plugin *p, struct in_use *ret)
+static int look_in_use(struct plugin *p, size_t more, struct in_use *ret)
 {
     struct in_use u = {.n = 0};
 
-    u.ids = calloc(p->table.n_slots, sizeof(*u.ids));
+    u.ids = calloc(p->table.n_slots + more, sizeof(*u.ids));
     if (!u.ids)
         return -ENOMEM;
     pthread_mutex_lock(&p->lock);
@@ -84,9 +85,18 @@ static void show_chains(struct plugin *p, const struct in_use *u)
     json_t *v;
 
     for (size_t i = 0; i < u->n && i < SHOWN_MAX; i++) {
-        if (catalog_by_id(p->cat, &u->ids[i], &c) < 0 ||
-            hub_inspect(p, c.name, &v, why) < 0)
+        pthread_mutex_lock(&p->lock);
+        bool stop = p->stop;
+        pthread_mutex_unlock(&p->lock);
+        if (stop)
+            return;
+        if (catalog_by_id(p->cat, &u->ids[i], &c) < 0)
             continue;
+        int err = hub_inspect(p, c.name, 0, &v, why);
+        if (err == KT_E_NO_VOLUME)
+            continue;
+        if (err < 0)
+            return; /* the others would wait as long for it */
         json_t *chains = short_chains(v);
         json_decref(v);
         pthread_mutex_lock(&p->lock);
@@ -101,25 +111,60 @@ static void show_chains(struct plugin *p, const struct in_use *u)
     }
 }
 
-static int store_list(struct plugin *p, const struct cat_volume *list, size_t n)
+struct listed {
+    struct cat_volume *all; /* what is being made comes last */
+    size_t n, n_made;
+};
+
+static int store_list(struct plugin *p, const struct listed *l, uint64_t seen)
 {
     struct in_use u;
 
-    int err = look_in_use(p, &u);
+    int err = look_in_use(p, l->n - l->n_made, &u);
     if (err < 0)
         return err;
-    err = catalog_replace(p->cat, list, n, is_in_use, &u);
+    size_t n_here = u.n;
+    for (size_t i = l->n_made; i < l->n; i++)
+        u.ids[u.n++] = l->all[i].id;
+    err = catalog_replace(p->cat, l->all, l->n_made, seen, is_in_use, &u);
+    u.n = n_here;
     if (err == 0)
         show_chains(p, &u);
     free(u.ids);
     return err;
 }
 
+/* Twice over the list: first what is there, then what is half made, which may
+ * yet fail. */
+static int read_list(const json_t *all, struct listed *ret)
+{
+    const json_t *v;
+    size_t i;
+
+    ret->all = calloc(json_array_size(all) + 1, sizeof(*ret->all));
+    ret->n = ret->n_made = 0;
+    if (!ret->all)
+        return -ENOMEM;
+    for (unsigned half = 0; half < 2; half++) {
+        json_array_foreach(all, i, v)
+        {
+            const char *state = json_string_value(json_object_get(v, "state"));
+            bool creating = state && strcmp(state, "creating") == 0;
+            if (creating == (half == 1) &&
+                catalog_from_hub(v, &ret->all[ret->n]) == 0)
+                ret->n++;
+        }
+        if (half == 0)
+            ret->n_made = ret->n;
+    }
+    return 0;
+}
+
 int sync_round(struct plugin *p, char *ret_why)
 {
-    struct cat_volume *list;
-    json_t *reply, *v;
-    size_t i, n = 0;
+    uint64_t seen = catalog_changes(p->cat);
+    struct listed l;
+    json_t *reply;
 
     int err = hub_ask(p, json_pack("{s:s}", "op", "volume-ls"), &reply, NULL,
                       ret_why);
@@ -131,22 +176,11 @@ int sync_round(struct plugin *p, char *ret_why)
         snprintf(ret_why, VOL_WHY_BYTES, "the hub's list is none");
         return KT_E_PROTO;
     }
-    list = calloc(json_array_size(all) + 1, sizeof(*list));
-    if (!list)
-        err = -ENOMEM;
-    json_array_foreach(all, i, v)
-    {
-        const char *state = json_string_value(json_object_get(v, "state"));
-        /* Half made: it may yet fail. */
-        if (err < 0 || (state && strcmp(state, "creating") == 0))
-            continue;
-        if (catalog_from_hub(v, &list[n]) == 0)
-            n++;
-    }
+    err = read_list(all, &l);
     json_decref(reply);
     if (err == 0)
-        err = store_list(p, list, n);
-    free(list);
+        err = store_list(p, &l, seen);
+    free(l.all);
     if (err < 0)
         snprintf(ret_why, VOL_WHY_BYTES, "the catalogue cannot be written: %s",
                  kt_strerror(err));

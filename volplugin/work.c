@@ -75,7 +75,7 @@ static int lower_volume(struct plugin *p, const struct attach_volume *v,
     return p->attach->detach(p->attach_ctx, v, ret_why);
 }
 
-static int do_job(const struct job *j, char *ret_why)
+static int do_job(const struct job *j, bool *ret_mounted, char *ret_why)
 {
     struct plugin *p = j->p;
     struct attach_volume v = {.id = j->volume};
@@ -97,6 +97,7 @@ static int do_job(const struct job *j, char *ret_why)
     if (err == 0)
         err = j->raise ? raise_volume(p, &v, ret_why)
                        : lower_volume(p, &v, ret_why);
+    *ret_mounted = !v.fs_dir[0] || p->attach->mounted(p->attach_ctx, &v);
     if (err < 0)
         kt_log(KT_LOG_ERROR, j->raise ? "mount_failed" : "unmount_failed",
                "volume=%s err=\"%s\"", c.name, ret_why);
@@ -113,14 +114,16 @@ static void *job_run(void *arg)
     struct plugin *p = j->p;
     char why[VOL_WHY_BYTES] = "it failed without a reason";
 
-    int err = do_job(j, why);
+    bool mounted;
+    int err = do_job(j, &mounted, why);
     pthread_mutex_lock(&p->lock);
     struct note *n = work_note(p, &j->volume, err < 0);
     if (n)
         snprintf(n->error, sizeof(n->error), "%s", err < 0 ? why : "");
     struct vol_event ev = {.type = j->raise ? VOL_EV_RAISED : VOL_EV_LOWERED,
                            .volume = j->volume,
-                           .err = err};
+                           .err = err,
+                           .mounted = mounted};
     work_step(p, &ev);
     p->workers--;
     pthread_cond_broadcast(&p->changed);
@@ -129,9 +132,8 @@ static void *job_run(void *arg)
     return NULL;
 }
 
-/* A volume whose thread cannot be started stays RAISING or LOWERING: without
- * memory for a thread nothing works here any more, and a restart of the
- * plugin begins anew. */
+/* Without memory for a thread nothing works here any more: a restart of the
+ * plugin begins anew, and mounts outlive it. */
 static void start_job(struct plugin *p, const struct kt_id *volume, bool raise)
 {
     pthread_attr_t attr;

@@ -371,6 +371,7 @@ struct hub_op {
 struct hub_known {
     struct kt_id store;
     struct kt_rid applied;
+    bool told;              /* applied: by it, since this start of the hub */
     bool holds;             /* it has data of the chain */
     bool older;             /* it forgot a promise: its disk was put back */
     uint64_t shown;         /* what it had promised when it registered */

@@ -190,6 +190,7 @@ static void note_report(struct hub *h, const struct hub_event *ev,
     if (i >= 0) {
         c->known[i].shown = r->promised;
         c->known[i].applied = r->applied;
+        c->known[i].told = true;
         c->known[i].holds = r->cfg_epoch > 0 || r->applied.seq > 0;
     }
 }

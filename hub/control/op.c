@@ -158,6 +158,7 @@ void hub_op_sealed(struct hub *h, struct hub_chain *c,
     s->foreign =
         s->last_epoch > 0 && !kt_id_eq(&m->u.seal_ok.history, &cfg->history);
     c->known[i].applied = s->applied;
+    c->known[i].told = true;
     c->known[i].holds = s->last_epoch > 0 || s->applied.seq > 0;
     if (!op->sealed_ms &&
         (hub_op_in_last(c, (unsigned)i) || hub_order_promoted(c) == i))

@@ -104,14 +104,8 @@ static int set_segment(struct options *o, const char *text, const struct why *w)
 
 static int set_level(struct options *o, const char *text, const struct why *w)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-
-    for (unsigned i = 0; i < KT_ARRAY_LEN(names); i++) {
-        if (strcmp(text, names[i]) == 0) {
-            o->log_level = (enum kt_log_level)i;
-            return 0;
-        }
-    }
+    if (kt_log_level_parse(text, &o->log_level) == 0)
+        return 0;
     return refuse(w, "--log-level %s: use error, warn, info or debug", text);
 }
 

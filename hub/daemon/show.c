@@ -112,12 +112,12 @@ static json_t *member(const struct daemon *d, const struct hub_chain *c,
     unsigned state = hub_member_state(&d->hub, c, i);
 
     return json_pack(
-        "{s:s, s:o, s:o, s:s, s:s, s:o, s:{s:o, s:o}, s:o}", "node",
+        "{s:s, s:o, s:o, s:s, s:s, s:o, s:{s:o, s:o}, s:b, s:o}", "node",
         m->node.name, "node_id", js_id(&m->node.id), "store", js_id(&m->store),
         "state", kt_member_state_name(state), "role", show_role(&c->row.cfg, i),
         "incarnation", js_u64(m->incarnation), "applied", "epoch",
-        js_u64(k->applied.epoch), "seq", js_u64(k->applied.seq), "addresses",
-        addresses(&m->node));
+        js_u64(k->applied.epoch), "seq", js_u64(k->applied.seq), "heard",
+        k->told, "addresses", addresses(&m->node));
 }
 
 static json_t *chain(const struct daemon *d, const struct hub_chain *c)

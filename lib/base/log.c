@@ -35,6 +35,19 @@ static atomic_int log_level = KT_LOG_INFO;
 static pthread_mutex_t events_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct event events[EVENTS_MAX];
 
+static const char *const names[] = {"error", "warn", "info", "debug"};
+
+int kt_log_level_parse(const char *text, enum kt_log_level *ret)
+{
+    for (unsigned i = 0; i < KT_ARRAY_LEN(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret = (enum kt_log_level)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 void kt_log_set_level(enum kt_log_level level)
 {
     atomic_store(&log_level, (int)level);
@@ -97,7 +110,6 @@ static size_t put_time(char *buf, size_t size)
 
 void kt_log(enum kt_log_level level, const char *event, const char *fmt, ...)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
     char line[LINE_BYTES];
     uint64_t dropped = 0;
     int saved_errno = errno; /* callers may still want to print it */

@@ -7,6 +7,8 @@
 
 enum kt_log_level { KT_LOG_ERROR, KT_LOG_WARN, KT_LOG_INFO, KT_LOG_DEBUG };
 
+/* error, warn, info or debug; -EINVAL for anything else, *ret untouched. */
+int kt_log_level_parse(const char *text, enum kt_log_level *ret) KT_MUST_CHECK;
 /* Lines above this level are dropped; KT_LOG_INFO at start. */
 void kt_log_set_level(enum kt_log_level level);
 

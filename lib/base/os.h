@@ -38,6 +38,9 @@ int kt_sync_parent(const char *path) KT_MUST_CHECK;
  * signal for one that was killed, or -errno; the end of what it printed is in
  * ret_out, as one line. Any thread; SIGCHLD must not be ignored. */
 int kt_run(const char *const argv[], char *ret_out, size_t size) KT_MUST_CHECK;
+/* Adds to PATH where mount, losetup, mkfs and e2fsck are: root looks there and
+ * others do not. At start, before there are threads. */
+void kt_path_widen(void);
 
 /* Non-blocking, close-on-exec stream socket: listening at, or connecting to,
  * addr. For TCP: NODELAY, and TCP_USER_TIMEOUT of 10 s. A listening unix path

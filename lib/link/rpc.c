@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/err.h"
 #include "lib/base/os.h"
 
 #define SEND_TIMEOUT_MS 10000u
@@ -166,6 +167,7 @@ int kt_rpc_open(struct kt_rpc *r, const struct kt_addr *a,
 
     kt_framer_init(&r->framer);
     r->held = NULL;
+    r->n_asked = 0;
     r->fd = kt_connect_wait(a, timeout_ms);
     if (r->fd < 0) {
         int err = r->fd;
@@ -204,5 +206,47 @@ int kt_rpc_open_hub(struct kt_rpc *r, const struct kt_context *ctx,
     snprintf(ret_why, size,
              "no hub of %s can be used: %s. Is kenter-hub running?", ctx->path,
              why);
+    return err;
+}
+
+/* ---- what people's programs say ---- */
+
+void kt_rpc_hello(struct kt_msg *ret_m, const struct kt_id *cluster,
+                  const char *prog)
+{
+    struct kt_msg m = {.type = KT_MSG_HELLO};
+
+    m.u.hello.role = KT_ROLE_CLI;
+    m.u.hello.cls = KT_CLASS_CONTROL;
+    m.u.hello.cluster = *cluster;
+    kt_id_random(&m.u.hello.id);
+    if (kt_boot_id(&m.u.hello.boot) < 0)
+        memset(&m.u.hello.boot, 0, sizeof(m.u.hello.boot));
+    snprintf(m.u.hello.name, sizeof(m.u.hello.name), "%s.%ld", prog,
+             (long)getpid());
+    *ret_m = m;
+}
+
+int kt_rpc_admin(struct kt_rpc *r, json_t *req, unsigned timeout_ms,
+                 json_t **ret_reply)
+{
+    struct kt_msg m = {.type = KT_MSG_ADMIN, .req = ++r->n_asked, .json = req};
+    struct kt_msg reply;
+
+    int err = kt_rpc_send(r, &m);
+    while (err == 0) {
+        err = kt_rpc_recv(r, timeout_ms, &reply);
+        if (err < 0)
+            break;
+        if (reply.type == KT_MSG_ERROR && reply.req == m.req)
+            return reply.u.error.err < 0 ? reply.u.error.err : KT_E_PROTO;
+        if (reply.type != KT_MSG_ADMIN_OK)
+            continue;
+        if (reply.req == m.req && json_is_object((json_t *)reply.json)) {
+            *ret_reply = reply.json;
+            return 0;
+        }
+        json_decref(reply.json);
+    }
     return err;
 }

@@ -4,6 +4,8 @@
 #ifndef KT_LINK_RPC_H
 #define KT_LINK_RPC_H
 
+#include <jansson.h>
+
 #include "lib/link/framer.h"
 
 #define KT_CONTEXT_HUBS_MAX 8
@@ -24,6 +26,7 @@ int kt_context_load(const char *path, struct kt_context *ret_ctx, char *ret_why,
 
 struct kt_rpc {
     int fd;
+    uint64_t n_asked; /* admin requests */
     struct kt_framer framer;
     struct kt_msg_room room;
     struct kt_msg peer; /* HELLO_OK */
@@ -45,5 +48,16 @@ int kt_rpc_send(struct kt_rpc *r, const struct kt_msg *m) KT_MUST_CHECK;
 int kt_rpc_recv(struct kt_rpc *r, unsigned timeout_ms,
                 struct kt_msg *ret_m) KT_MUST_CHECK;
 void kt_rpc_close(struct kt_rpc *r);
+
+/* The HELLO of a program for people, for any peer: a fresh id, and "PROG.PID"
+ * for a name. */
+void kt_rpc_hello(struct kt_msg *ret_m, const struct kt_id *cluster,
+                  const char *prog);
+/* One admin request, whose reference stays the caller's, and the object that
+ * answers it, which is the caller's; "ok" in it says whether it was granted.
+ * timeout_ms for each message that comes. Errors as of kt_rpc_recv, or what an
+ * ERROR says: then it may have been carried out all the same. */
+int kt_rpc_admin(struct kt_rpc *r, json_t *req, unsigned timeout_ms,
+                 json_t **ret_reply) KT_MUST_CHECK;
 
 #endif

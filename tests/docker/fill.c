@@ -31,7 +31,7 @@ int main(int argc, char **argv)
         err = vol_spec_add(&v[i].spec, "size", "10G", why);
     }
     if (err == 0) {
-        err = catalog_replace(c, v, n, none, NULL);
+        err = catalog_replace(c, v, n, catalog_changes(c), none, NULL);
         snprintf(why, sizeof(why), "%s", kt_strerror(err));
         catalog_free(c);
     }

@@ -33,7 +33,7 @@ trap at_end EXIT
 id1=$(printf '%064d' 1)
 id2=$(printf '%064d' 2)
 attached() { # NAME: whether the hub thinks so
-    test "$(k volume inspect "$1" --json | jq -r .holder.node)" != null
+    k volume inspect "$1" --json | jq -e '.holder.node' >/dev/null
 }
 
 sandbox_up --nodes 3
@@ -109,6 +109,31 @@ test "$(cat "$where/more")" = more || fail "more is not there"
 test "$(grep -c event=formatted "$work/plugin.log")" = 1 || fail "formatted"
 good Unmount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
 settled db 'not mounted'
+
+# Killed, one or the other: the file system is dead until it was unmounted and
+# mounted again, and that works, also after another had the volume meanwhile.
+for dead in nbdfuse nbdkit; do
+    good Mount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+    case $dead in
+    nbdfuse) kill -KILL "$(cat "$work"/run/*/nbdfuse.pid)" ;;
+    nbdkit) kill -KILL "$(cat "$work"/run/*/nbdkit.pid)" ;;
+    esac || fail "there is no $dead: $(ls "$work"/run/*)"
+    sleep 2 # what the kernel remembers of the file is forgotten
+    good Unmount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+    for ((i = 0; i < 900; i++)); do
+        good Get '{"Name":"db"}'
+        test "$(field .Volume.Status.here)" != 'not mounted' || break
+        sleep 0.1
+    done
+    test $i -lt 900 || fail "$dead was killed, it does not come down: $answer"
+    serve other volume=db wait=30
+    unserve "$nbdkit_pid"
+    good Mount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+    (cd "$where" && sha256sum --quiet -c "$work/sums") ||
+        fail "after the death of $dead"
+    good Unmount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+    settled db 'not mounted'
+done
 
 # Not ours to format: it holds something.
 sandbox start "$victim"

@@ -54,6 +54,20 @@ good Get '{"Name":"d"}'
 test "$(field .Volume.Status.mounts)" = 0 || fail "$answer"
 good Mount '{"Name":"d","ID":"7"}'
 
+# Unmounted and not detached: no way back, and nobody is told that it is there.
+echo "detach the loop device is held" >"$stub/fail"
+good Unmount '{"Name":"d","ID":"7"}'
+settled d 'being unmounted'
+api_timeout=2 api Mount '{"Name":"d","ID":"8"}'
+test "$status" != 200 || fail "it is mounted, they say: $answer"
+good Get '{"Name":"d"}'
+grep -q 'loop device is held' <<<"$(field .Volume.Status.lastError)" ||
+    fail "$answer"
+rm "$stub/fail"
+good Mount '{"Name":"d","ID":"7"}'
+vid=$(k volume inspect d --json | jq -r .id)
+test -e "$stub/$vid.mounted" || fail "it is not"
+
 # SIGTERM: the socket goes, the mounts stay.
 plugin_kill TERM
 test ! -e "$api_sock" || fail "the socket is still there"
@@ -77,7 +91,7 @@ settled b 'mounted'
 # Another boot: all counts are of processes that are gone.
 plugin_kill TERM
 if test "$(id -u)" = 0 && unshare --mount true 2>/dev/null; then
-    rm -f "$stub"/*.mounted "$stub"/*.attached
+    # The marks stay: only the boot says that the counts are of nobody.
     cat /proc/sys/kernel/random/uuid >"$work/boot"
     cat >"$work/booted" <<B
 mount --bind '$work/boot' /proc/sys/kernel/random/boot_id || exit 77
@@ -95,6 +109,7 @@ B
     for v in b d; do
         good Get "{\"Name\":\"$v\"}"
         test "$(field .Volume.Status.mounts)" = 0 || fail "$v: $answer"
+        settled $v 'not mounted'
     done
     plugin_kill TERM
 fi

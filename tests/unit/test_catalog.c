@@ -123,16 +123,23 @@ static void the_hubs_list_takes_the_place_of_the_old(void **state)
     assert_int_equal(catalog_put(cat, &gone), 0);
     list[1].created_s = 0;
     snprintf(list[1].state, sizeof(list[1].state), "degraded");
-    assert_int_equal(catalog_replace(cat, list, 2, only, &gone.id), 0);
+    assert_int_equal(
+        catalog_replace(cat, list, 2, catalog_changes(cat), only, &gone.id), 0);
+    /* A list from before something changed here says nothing. */
+    uint64_t before = catalog_changes(cat);
+    assert_int_equal(catalog_put(cat, &local), 0);
+    assert_int_equal(catalog_replace(cat, NULL, 0, before, none, NULL), 0);
     assert_int_equal(rows(), 3); /* b is mounted here: it stays */
-    assert_int_equal(catalog_replace(cat, list, 2, none, NULL), 0);
+    assert_int_equal(
+        catalog_replace(cat, list, 2, catalog_changes(cat), none, NULL), 0);
     assert_int_equal(rows(), 2);
     assert_int_equal(catalog_by_id(cat, &gone.id, &got), KT_E_NO_VOLUME);
     assert_int_equal(catalog_get(cat, "a", &got), 0);
     assert_string_equal(got.spec.fs, "xfs"); /* known to this node only */
     assert_string_equal(got.state, "degraded");
     assert_true(got.created_s == 1700000000);
-    assert_int_equal(catalog_replace(cat, NULL, 0, none, NULL), 0);
+    assert_int_equal(
+        catalog_replace(cat, NULL, 0, catalog_changes(cat), none, NULL), 0);
     assert_int_equal(rows(), 0);
 }
 
@@ -143,10 +150,12 @@ static void a_name_made_anew_is_another_volume(void **state)
     assert_int_equal(vol_spec_add(&old.spec, "fs", "xfs", why), 0);
     assert_int_equal(catalog_put(cat, &old), 0);
     /* Mounted here under the old id: it keeps the name until it is not. */
-    assert_int_equal(catalog_replace(cat, &new, 1, only, &old.id), 0);
+    assert_int_equal(
+        catalog_replace(cat, &new, 1, catalog_changes(cat), only, &old.id), 0);
     assert_int_equal(catalog_get(cat, "a", &got), 0);
     assert_true(kt_id_eq(&got.id, &old.id));
-    assert_int_equal(catalog_replace(cat, &new, 1, none, NULL), 0);
+    assert_int_equal(
+        catalog_replace(cat, &new, 1, catalog_changes(cat), none, NULL), 0);
     assert_int_equal(catalog_get(cat, "a", &got), 0);
     assert_true(kt_id_eq(&got.id, &new.id));
     assert_false(vol_spec_has(&got.spec, VOL_OPT_FS));

@@ -399,6 +399,25 @@ static void what_the_holder_cannot_reach_is_not_the_head(void **state)
     w_free(w);
 }
 
+/* A volume is formatted when nothing was ever written to it, as its members
+ * say; not as a hub says that has not heard them. */
+static void a_hub_that_has_just_started_was_told_nothing(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    uint64_t chain = w_volume(w, 3)->chain;
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(hub_chain_of(&w->h, chain)->known[i].told);
+    w_hub_start(w);
+    for (unsigned i = 0; i < 3; i++)
+        assert_false(hub_chain_of(&w->h, chain)->known[i].told);
+    w_register(w, w_peer_of(w, w_cfg(w, chain), 1));
+    w_settle(w);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(hub_chain_of(&w->h, chain)->known[i].told, i == 1);
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +434,7 @@ int main(void)
         cmocka_unit_test(a_half_made_volume_is_removed_by_the_next_hub),
         cmocka_unit_test(a_new_hub_rearms_leases_and_evicts_nobody_early),
         cmocka_unit_test(what_the_holder_cannot_reach_is_not_the_head),
+        cmocka_unit_test(a_hub_that_has_just_started_was_told_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,9 @@
  *                      v                +----------------------+ tried again
  *                    IDLE (all who waited are told)
  *
+ * An error after it was unmounted is no way back to UP: it stays LOWERING, and
+ * the rest is tried again.
+ *
  * A count is saved before its Mount is answered, so a restart knows whom it
  * told; what was saved and is not mounted, or is mounted and was never told
  * of, is put right at VOL_EV_START. Unmount is always answered with success:
@@ -106,6 +109,7 @@ static void work(const struct vol_out *out, struct vol_slot *s,
     struct vol_action a = {.type = what, .volume = s->volume};
 
     s->phase = what == VOL_ACT_RAISE ? VOL_RAISING : VOL_LOWERING;
+    s->half = false;
     out->emit(out->ctx, &a);
 }
 
@@ -166,7 +170,6 @@ static void on_mount(struct vol_table *t, const struct vol_event *ev,
     r->count++;
     s->count++;
     r->since_ms = ev->now_ms;
-    s->unseen_since_ms = 0;
     if (s->phase == VOL_UP) {
         r->answered++;
         save(t, out, r);
@@ -260,12 +263,16 @@ static void on_lowered(struct vol_table *t, const struct vol_event *ev,
         settle(s, out);
         return;
     }
-    /* Still mounted: good for who came meanwhile, or tried again later. */
-    s->phase = VOL_UP;
-    tell(t, slot, 0, out);
     s->retry_ms = s->retry_ms ? kt_min_u64(2 * s->retry_ms, VOL_RETRY_MS_MAX)
                               : VOL_RETRY_MS;
     s->retry_at_ms = ev->now_ms + s->retry_ms;
+    if (!ev->mounted) {
+        s->half = true;
+        return;
+    }
+    /* Still mounted: good for who came meanwhile, or tried again later. */
+    s->phase = VOL_UP;
+    tell(t, slot, 0, out);
 }
 
 static void drop_refs(struct vol_table *t, uint32_t slot, uint64_t before_ms,
@@ -284,33 +291,17 @@ static void drop_refs(struct vol_table *t, uint32_t slot, uint64_t before_ms,
     }
 }
 
-static void on_seen(struct vol_table *t, const struct vol_event *ev,
-                    const struct vol_out *out)
-{
-    uint32_t slot = slot_of(t, &ev->volume);
-
-    if (slot == NONE)
-        return;
-    struct vol_slot *s = &t->slots[slot];
-    if (ev->in_use || s->phase != VOL_UP || s->count == 0) {
-        s->unseen_since_ms = 0;
-    } else if (s->unseen_since_ms == 0) {
-        s->unseen_since_ms = ev->now_ms;
-    } else if (ev->now_ms - s->unseen_since_ms >= VOL_UNSEEN_MS) {
-        drop_refs(t, slot, s->unseen_since_ms, out);
-        s->unseen_since_ms = 0;
-        settle(s, out);
-    }
-}
-
 static void on_tick(struct vol_table *t, const struct vol_event *ev,
                     const struct vol_out *out)
 {
     for (uint32_t i = 0; i < t->n_slots; i++) {
         struct vol_slot *s = &t->slots[i];
-        if (s->used && s->phase == VOL_UP && s->count == 0 &&
-            ev->now_ms >= s->retry_at_ms)
+        if (!s->used || ev->now_ms < s->retry_at_ms)
+            continue;
+        if (s->phase == VOL_UP && s->count == 0)
             settle(s, out);
+        else if (s->phase == VOL_LOWERING && s->half)
+            work(out, s, VOL_ACT_LOWER);
     }
 }
 
@@ -360,9 +351,9 @@ void vol_step(struct vol_table *t, const struct vol_event *ev,
                                     const struct vol_out *) = {
         [VOL_EV_MOUNT] = on_mount,     [VOL_EV_UNMOUNT] = on_unmount,
         [VOL_EV_HANGUP] = on_hangup,   [VOL_EV_RAISED] = on_raised,
-        [VOL_EV_LOWERED] = on_lowered, [VOL_EV_SEEN] = on_seen,
-        [VOL_EV_TICK] = on_tick,       [VOL_EV_RESTORE] = on_restore,
-        [VOL_EV_FOUND] = on_found,     [VOL_EV_START] = on_start,
+        [VOL_EV_LOWERED] = on_lowered, [VOL_EV_TICK] = on_tick,
+        [VOL_EV_RESTORE] = on_restore, [VOL_EV_FOUND] = on_found,
+        [VOL_EV_START] = on_start,
     };
 
     assert(ev->type < KT_ARRAY_LEN(handlers));

@@ -9,8 +9,6 @@
 #include "lib/base/id.h"
 #include "volplugin/core/spec.h"
 
-/* An id without a container that uses its volume is dropped after this. */
-#define VOL_UNSEEN_MS 60000u
 /* A lowering that failed is tried again after this, and each time after
  * twice as long, up to the second. */
 #define VOL_RETRY_MS 1000u
@@ -29,8 +27,8 @@ struct vol_slot { /* one volume that is more than idle, or has counts */
     struct kt_id volume;
     uint32_t count;   /* sum over its refs, waiting ones included */
     uint32_t waiting; /* Mounts that have no answer yet */
+    bool half;        /* LOWERING: unmounted, not detached, tried again */
     uint64_t retry_at_ms, retry_ms;
-    uint64_t unseen_since_ms; /* 0: used, as far as is known */
 };
 
 struct vol_ref { /* count[(volume, mount id)] */
@@ -60,8 +58,7 @@ enum vol_ev_type {
     VOL_EV_UNMOUNT, /* volume, id, req */
     VOL_EV_HANGUP,  /* req: who asked for a Mount is gone */
     VOL_EV_RAISED,  /* volume, err: what VOL_ACT_RAISE came to */
-    VOL_EV_LOWERED, /* volume, err */
-    VOL_EV_SEEN,    /* volume, in_use: whether a running container uses it */
+    VOL_EV_LOWERED, /* volume, err, mounted: after an error, whether it is */
     VOL_EV_TICK,    /* time passes */
     /* At start, in this order: */
     VOL_EV_RESTORE, /* volume, id, count: as saved in this boot */
@@ -72,7 +69,7 @@ enum vol_ev_type {
 struct vol_event {
     enum vol_ev_type type;
     int err;
-    bool in_use;
+    bool mounted;
     uint32_t count;
     uint64_t req, now_ms;
     struct kt_id volume;
@@ -82,8 +79,8 @@ struct vol_event {
 enum vol_act_type {
     VOL_ACT_RAISE,  /* volume: attach and mount; then VOL_EV_RAISED. On an
                        error nothing of it may be left behind */
-    VOL_ACT_LOWER,  /* volume: unmount and detach; then VOL_EV_LOWERED. On an
-                       error it is still mounted */
+    VOL_ACT_LOWER,  /* volume: unmount and detach, whatever of the two is still
+                       to do; then VOL_EV_LOWERED */
     VOL_ACT_SAVE,   /* volume, id, count: durably, before what follows; 0:
                        forget it */
     VOL_ACT_ANSWER, /* req, err */
