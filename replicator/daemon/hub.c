@@ -313,8 +313,10 @@ static void hub_chain(struct repl *n, struct conn *cn, const struct kt_msg *m)
 void hub_known_saved(struct repl *n, int err)
 {
     struct conn *cn = n->hub.cn;
-    if (err < 0 && cn)
-        kt_conn_close(cn->kc); /* it comes again, and so does the attempt */
+    if (err < 0 && cn) { /* it comes again, and so does the attempt */
+        n->hub.backoff_ms = BACKOFF_MAX_MS;
+        kt_conn_close(cn->kc);
+    }
     for (struct rchain *rc = n->chains; rc; rc = rc->next) {
         struct kt_msg m = {
             .type = KT_MSG_SEAL, .chain = rc->c.id, .epoch = rc->seal_held};

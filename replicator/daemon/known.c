@@ -73,6 +73,7 @@ static void save_done(uv_work_t *w, int status)
     struct hub *h = kt_container_of(w, struct hub, save.work);
     int r = status < 0 ? status : h->save.err;
     h->save.busy = false;
+    h->unsaved = r < 0;
     if (r < 0)
         kt_log(KT_LOG_ERROR, "hub_not_saved", "err=\"%s\"", kt_strerror(r));
     if (h->term != h->save.term)
@@ -101,7 +102,7 @@ bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark)
 {
     struct hub *h = &n->hub;
     bool same = term == h->term && kt_id_eq(mark, &h->mark);
-    if (term == 0 || (same && h->save.err == 0))
+    if (term == 0 || (same && !h->unsaved))
         return true; /* in recovery it names none */
     if (term <= h->term && !same) {
         kt_log(KT_LOG_ERROR, "hub_refused",

@@ -6,7 +6,7 @@
  *    NAK, and the client asks another member. Sector by sector, because other
  *    members may have damage of their own nearby.
  * 2. A connection of its own to another serving member, READ, DATA. It answers
- *    at our epoch or not at all; a NAK, silence for two seconds, another store
+ *    at our epoch or not at all; a NAK, silence for 0.3 s, another store
  *    at that address, or what does not fit: the next member.
  * 3. store_mend. The read is done anew: it ends, or finds the next sector.
  * 4. Nobody left to ask: NAK. It stays bad, is never handed out, and is tried
@@ -15,7 +15,8 @@
 
 #include "lib/base/log.h"
 
-#define MEND_MS 2000u
+#define MEND_MS 300u       /* for one member's answer */
+#define MEND_READ_MS 1000u /* then the client has gone elsewhere */
 
 static struct mend *mend_of(struct op_mend *p)
 {
@@ -90,8 +91,11 @@ bool mend_start(struct op_read *read)
 {
     struct rchain *rc = read->o.rc;
     struct mend *d = &rc->n->mend;
+    if (read->o.tag == 0)
+        read->mend_ms = repl_now(rc->n);
     if (d->op || d->refuse || rc->n->closing || rc->dropping ||
-        read->o.tag++ > KT_RECORD_SECTORS_MAX) /* it does not end */
+        read->o.tag++ > KT_RECORD_SECTORS_MAX || /* it does not end */
+        repl_now(rc->n) - read->mend_ms >= MEND_READ_MS)
         return false;
     struct op *o = ops_new(rc, POOL_MEND);
     d->op = kt_container_of(o, struct op_mend, o);

@@ -149,6 +149,7 @@ struct hub {
         bool busy;
         int err;
     } save;
+    bool unsaved; /* the last attempt failed */
     bool registered;
     bool told; /* that it is away */
 };
@@ -278,6 +279,7 @@ struct op_save {
 struct op_read {
     struct op o;
     struct store_read r;
+    uint64_t mend_ms; /* since when sectors of it are put right */
 };
 struct op_sums {
     struct op o;

@@ -350,8 +350,6 @@ static void batch_done(struct job *j)
     struct store *s = j->store;
     struct batch *b = kt_container_of(j, struct batch, job);
     s->batching = false;
-    if (j->err && !s->err)
-        store_fault(s, j->err);
     for (struct extent *e = b->exts; e && !j->err; e = e->batch_next)
         settle_extent(s, e);
     for (uint32_t i = 0; i < s->n_chains; i++) {

@@ -166,7 +166,6 @@ static int look(struct store *s, struct store_check *c, struct why *w)
     c->records = r.records;
     c->fresh = r.fresh;
     c->end_lsn = r.end_lsn;
-    c->durable_lsn = r.durable_lsn;
     c->chains = s->n_chains;
     if (err)
         err = damage(c, c->index_read ? STORE_PART_LOG : STORE_PART_INDEX, err,

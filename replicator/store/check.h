@@ -38,7 +38,7 @@ struct store_check {
     bool index_read; /* so the numbers below mean something */
     bool log_read;
     uint64_t segments, records, fresh; /* fresh: not in the slots yet */
-    uint64_t end_lsn, durable_lsn;     /* the log's last record */
+    uint64_t end_lsn;                  /* of the log's last record */
     uint64_t chains, extents, slots, slots_used;
     uint64_t sectors;  /* of slots, held against their sums */
     uint64_t problems; /* so often was problem called */

@@ -64,6 +64,11 @@ tests_unit_test_store_limits_SOURCES = tests/unit/test_store_limits.c \
 unit_tests += tests/unit/test_store_mend
 tests_unit_test_store_mend_SOURCES = tests/unit/test_store_mend.c \
 	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_disk_errors
+tests_unit_test_store_disk_errors_SOURCES = \
+	tests/unit/test_store_disk_errors.c $(kt_store_disk_rig)
+tests_unit_test_store_disk_errors_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=pread -Wl,--wrap=preadv2 -Wl,--wrap=pwrite
 unit_tests += tests/unit/test_store_format
 tests_unit_test_store_format_SOURCES = tests/unit/test_store_format.c
 

@@ -425,6 +425,10 @@ void mem_complete(struct store *s, struct store_op *op)
     unsigned f = fault_of(op);
     bool fails = s->fail & f;
     s->fail &= ~f;
+    if (fails && f == STORE_MEM_BAD_READ && op->kind == STORE_READ) {
+        struct store_read *r = kt_container_of(op, struct store_read, op);
+        r->ret_bad = r->off;
+    }
     if (fails && !(f & (STORE_MEM_BAD_READ | STORE_MEM_BAD_META))) {
         fault(s);
         return;

@@ -73,7 +73,8 @@ static int mend_sector(struct mend_job *m, uint32_t i, const uint8_t *theirs)
         m->op->ret_mended++;
         return kt_pwrite_all(m->dfd, theirs, KT_SECTOR_BYTES, doff);
     }
-    if (their_sum && their_sum == is) {
+    /* Of sums that cannot be read the page cannot be written in part. */
+    if (have_sum && their_sum && their_sum == is) {
         m->sums_dirty = true;
         m->op->ret_mended++;
         return kt_pwrite_all(m->cfd, &their_sum, sizeof(their_sum), coff);
@@ -97,8 +98,6 @@ static int mend_run(struct job *j)
         err = -errno;
     if (!err && m->sums_dirty && fdatasync(m->cfd))
         err = -errno;
-    if (err)
-        store_fault(j->store, err);
     return err;
 }
 

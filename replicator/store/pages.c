@@ -291,7 +291,7 @@ static int walk_meta(struct walk *w, const struct meta *m)
 {
     w->last = m->last;
     w->n_seen = 0;
-    if (m->last < 1 || m->last > UINT32_MAX)
+    if (m->last < 1 || m->last >= m->mapsize / w->psize || m->last > UINT32_MAX)
         return KT_E_CORRUPT;
     w->seen = calloc(m->last + 1, 1);
     if (!w->seen)

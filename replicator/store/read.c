@@ -8,7 +8,10 @@
  *  3. Every sector from a slot is held against its sum. When one differs the
  *     whole read is done once more, from 1: the extent may have been applied
  *     meanwhile (its gen tells), or the disk was wrong for a moment. Twice with
- *     the same gen: KT_E_CORRUPT, and the sectors are counted. */
+ *     the same gen: KT_E_CORRUPT, and the sectors are counted.
+ *
+ * A reader that meets an error, or a sum that differs, goes sector by sector: a
+ * disk that refuses one of them gives nothing of the whole run. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +37,8 @@ struct read_job {
     unsigned tries;
     int dfd, cfd;
     uint64_t doff, coff; /* of the slot */
-    unsigned n_runs, bad_run;
+    unsigned n_runs;
+    uint64_t bad[KT_RECORD_SECTORS_MAX / 64]; /* of the read's sectors */
     struct slot_run runs[KT_RECORD_SECTORS_MAX / 2 + 1];
 };
 
@@ -89,8 +93,6 @@ static int read_run(struct read_job *p, const struct slot_run *r, bool nowait)
         err = pread_slot(
             p->dfd, (struct iovec){data, (size_t)r->n * KT_SECTOR_BYTES},
             p->doff + (uint64_t)r->first * KT_SECTOR_BYTES, nowait);
-    if (err && !nowait) /* nothing of before, which might be right */
-        memset(data, 0, (size_t)r->n * KT_SECTOR_BYTES);
     if (err)
         return err;
     return kt_sum_check(data, (size_t)r->n * KT_SECTOR_BYTES, sums)
@@ -98,19 +100,39 @@ static int read_run(struct read_job *p, const struct slot_run *r, bool nowait)
                : KT_E_CORRUPT;
 }
 
-static int read_runs(struct read_job *p, bool nowait)
+/* A run that did not come whole: which of its sectors do not. */
+static int read_each(struct read_job *p, const struct slot_run *r)
 {
     int err = 0;
-    for (unsigned i = 0; i < p->n_runs && !err; i++) {
-        p->bad_run = i;
-        err = read_run(p, &p->runs[i], nowait);
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct slot_run one = {r->first + i, 1, r->at + i * KT_SECTOR_BYTES};
+        uint32_t k = one.first - p->first;
+        if (!read_run(p, &one, false))
+            continue;
+        p->bad[k / 64] |= 1ull << (k % 64);
+        err = KT_E_CORRUPT;
     }
+    return err;
+}
+
+static int read_runs_now(struct read_job *p)
+{
+    int err = 0;
+    for (unsigned i = 0; i < p->n_runs && !err; i++)
+        err = read_run(p, &p->runs[i], true);
     return err;
 }
 
 static int read_job_run(struct job *j)
 {
-    return read_runs(kt_container_of(j, struct read_job, job), false);
+    struct read_job *p = kt_container_of(j, struct read_job, job);
+    int err = 0;
+    memset(p->bad, 0, sizeof(p->bad));
+    for (unsigned i = 0; i < p->n_runs; i++) {
+        if (read_run(p, &p->runs[i], false) && read_each(p, &p->runs[i]))
+            err = KT_E_CORRUPT;
+    }
+    return err;
 }
 
 /* ---- the loop's part ---- */
@@ -182,7 +204,7 @@ static void attempt(struct store *s, struct read_job *p)
         }
         int err = -EAGAIN;
         if (p->op->len <= INLINE_BYTES_MAX && !s->no_nowait)
-            err = read_runs(p, true);
+            err = read_runs_now(p);
         if (err == -EOPNOTSUPP)
             s->no_nowait = true;
         if (!err) {
@@ -196,22 +218,17 @@ static void attempt(struct store *s, struct read_job *p)
     job_post(&s->read, &p->job);
 }
 
-/* Which sectors of the run that ended the reading are bad. Where the disk gave
- * no bytes there are zeros. */
 static void note_bad(struct read_job *p)
 {
-    const struct slot_run *r = &p->runs[p->bad_run];
-    uint32_t bad = r->first + r->n;
-    for (uint32_t i = r->n; i-- > 0;) {
-        const uint8_t *b = p->buf->data + r->at + (size_t)i * KT_SECTOR_BYTES;
-        uint64_t sum = p->buf->sums[r->first - p->first + i];
-        if (kt_sum64(b, KT_SECTOR_BYTES) == sum)
+    uint32_t n = p->op->len / KT_SECTOR_BYTES, first = n;
+    for (uint32_t k = n; k-- > 0;) {
+        if (!(p->bad[k / 64] >> (k % 64) & 1))
             continue;
-        bad = r->first + i;
-        mend_note_bad(p->ext, bad);
+        first = k;
+        mend_note_bad(p->ext, p->first + k);
     }
-    assert(bad < r->first + r->n);
-    p->op->ret_bad = bad * KT_SECTOR_BYTES;
+    assert(first < n);
+    p->op->ret_bad = (p->first + first) * KT_SECTOR_BYTES;
 }
 
 static void read_done(struct job *j)

@@ -300,14 +300,15 @@ static int forget_tombs(struct loader *l)
     return err;
 }
 
-/* The index is whole, and not the one the store was closed with: the number of
- * its newest commit was damaged, and LMDB went by the one before. Of a store
- * that was not closed nobody can say. */
+/* The index is whole, and older than the one the store was closed with: the
+ * number of its newest commit was damaged, and LMDB went by the one before. A
+ * start that was cut off may have made it newer. Of a store that was not closed
+ * nobody can say. */
 static bool is_of_another_time(const struct store *s)
 {
     const struct super *u = &s->super;
     return u->clean && !u->one_bad && u->index_commits &&
-           u->index_commits != index_commits(s->index);
+           index_commits(s->index) < u->index_commits;
 }
 
 static int load_index(struct loader *l, bool look, struct why *w)

@@ -94,6 +94,9 @@ static void *worker_main(void *arg)
         pthread_mutex_unlock(&s->mu);
         bool refuse = w != &s->read && atomic_load(&s->fault);
         j->err = refuse ? KT_E_FAULTY : j->run(j);
+        /* Before the next job is looked at: what failed to sync would sync. */
+        if (j->err < 0 && w == &s->apply)
+            store_fault(s, j->err);
         pthread_mutex_lock(&s->mu);
         j->next = NULL;
         *s->jobs_done_last = j;

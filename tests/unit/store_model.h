@@ -51,6 +51,9 @@ void rig_step(struct rig *g);
 void rig_done(struct store_op *op, int err);
 int rig_wait(struct rig *g, struct store_op *op);
 
+/* Turns one bit of a byte of the store's file; on disk only. */
+void rig_flip(const struct rig *g, const char *name, uint64_t at);
+
 /* Submits and waits. */
 int do_append(struct rig *g, const struct kt_record *r, struct kt_buf *b);
 /* The model's next record: to the store and to the model. */

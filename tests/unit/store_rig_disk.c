@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/base/os.h"
 #include "replicator/store/store.h"
 #include "tests/unit/store_model.h"
 
@@ -72,4 +73,17 @@ void rig_free(struct rig *g)
         rig_close(g);
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", g->dir);
     assert_int_equal(system(cmd), 0);
+}
+
+void rig_flip(const struct rig *g, const char *name, uint64_t at)
+{
+    char path[96];
+    uint8_t b;
+    snprintf(path, sizeof(path), "%s/%s", g->dir, name);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(kt_pread_all(fd, &b, 1, at), 0);
+    b ^= 4;
+    assert_int_equal(kt_pwrite_all(fd, &b, 1, at), 0);
+    close(fd);
 }

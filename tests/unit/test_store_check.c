@@ -35,19 +35,6 @@ static void make_store(struct rig *g, struct model *m)
     rig_close(g);
 }
 
-static void flip(const struct rig *g, const char *name, uint64_t at)
-{
-    char path[96];
-    uint8_t b;
-    snprintf(path, sizeof(path), "%s/%s", g->dir, name);
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(kt_pread_all(fd, &b, 1, at), 0);
-    b ^= 4;
-    assert_int_equal(kt_pwrite_all(fd, &b, 1, at), 0);
-    close(fd);
-}
-
 static int report(const struct rig *g, bool json, char **ret_text)
 {
     size_t n;
@@ -141,7 +128,7 @@ static void a_damaged_sector_is_named(void **state)
     (void)state;
     make_store(&g, &m);
     /* The slots were taken in order: extent 0 has slot 0, extent 1 slot 1. */
-    flip(&g, "data.000", KT_EXTENT_BYTES + 7 * KT_SECTOR_BYTES + 99);
+    rig_flip(&g, "data.000", KT_EXTENT_BYTES + 7 * KT_SECTOR_BYTES + 99);
     json_t *j = report_json(&g, CHECK_DAMAGED);
     assert_false(json_is_true(json_object_get(j, "sound")));
     assert_int_equal(number(j, "n_problems"), 1);
@@ -156,12 +143,12 @@ static void a_damaged_sector_is_named(void **state)
     json_decref(j);
     expect_text(&g, CHECK_DAMAGED, "chain 3, extent 1, sector 7: its bytes");
     expect_text(&g, CHECK_DAMAGED, "answered by the other replicas");
-    flip(&g, "data.000", KT_EXTENT_BYTES + 7 * KT_SECTOR_BYTES + 99);
-    flip(&g, "csum.000", 8 * 4 + 1);
+    rig_flip(&g, "data.000", KT_EXTENT_BYTES + 7 * KT_SECTOR_BYTES + 99);
+    rig_flip(&g, "csum.000", 8 * 4 + 1);
     expect_text(&g, CHECK_DAMAGED, "chain 3, extent 0, sector 4: its bytes");
-    flip(&g, "csum.000", 8 * 4 + 1);
+    rig_flip(&g, "csum.000", 8 * 4 + 1);
     /* A sector that nothing was written to is nobody's. */
-    flip(&g, "data.000", KT_EXTENT_BYTES + 500 * KT_SECTOR_BYTES);
+    rig_flip(&g, "data.000", KT_EXTENT_BYTES + 500 * KT_SECTOR_BYTES);
     expect_text(&g, CHECK_SOUND, "sound");
     rig_free(&g);
 }
@@ -176,7 +163,7 @@ static void a_sector_that_the_log_holds_again_is_no_damage(void **state)
     rig_open(&g);
     assert_int_equal(do_write(&g, &m, 1, 7), 0);
     rig_close(&g);
-    flip(&g, "data.000", KT_EXTENT_BYTES + 7 * KT_SECTOR_BYTES + 99);
+    rig_flip(&g, "data.000", KT_EXTENT_BYTES + 7 * KT_SECTOR_BYTES + 99);
     expect_text(&g, CHECK_SOUND, "sound");
     rig_open(&g);
     check_chain(&g, &m);
@@ -190,19 +177,19 @@ static void what_damages_the_whole_store_is_told_apart(void **state)
     uint32_t rec = log_rec_bytes(1, KT_SECTOR_BYTES);
     (void)state;
     make_store(&g, &m);
-    flip(&g, "super.a", 50);
+    rig_flip(&g, "super.a", 50);
     expect_text(&g, CHECK_DAMAGED, "superblock: one of the two");
-    flip(&g, "super.b", 50);
+    rig_flip(&g, "super.b", 50);
     expect_text(&g, CHECK_DAMAGED, "both superblocks");
     expect_text(&g, CHECK_DAMAGED, "cannot be opened");
-    flip(&g, "super.a", 50);
-    flip(&g, "super.b", 50);
-    flip(&g, "log.00000001", LOG_SEG_HEAD_BYTES + 21 * rec + 300);
+    rig_flip(&g, "super.a", 50);
+    rig_flip(&g, "super.b", 50);
+    rig_flip(&g, "log.00000001", LOG_SEG_HEAD_BYTES + 21 * rec + 300);
     expect_text(&g, CHECK_DAMAGED, "log: the log of the store");
     expect_text(&g, CHECK_DAMAGED, "20 sectors"); /* looked at all the same */
-    flip(&g, "log.00000001", LOG_SEG_HEAD_BYTES + 21 * rec + 300);
+    rig_flip(&g, "log.00000001", LOG_SEG_HEAD_BYTES + 21 * rec + 300);
     expect_text(&g, CHECK_SOUND, "sound");
-    flip(&g, "meta.mdb", 4096 + 10);
+    rig_flip(&g, "meta.mdb", 4096 + 10);
     expect_text(&g, CHECK_DAMAGED, "index: the index of the store");
     rig_free(&g);
 }
@@ -229,8 +216,8 @@ static void after_a_kill_a_bad_record_is_no_end_of_the_log(void **state)
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    flip(&g, "log.00000001",
-         LOG_SEG_HEAD_BYTES + 4 * log_rec_bytes(1, KT_SECTOR_BYTES) + 999);
+    rig_flip(&g, "log.00000001",
+             LOG_SEG_HEAD_BYTES + 4 * log_rec_bytes(1, KT_SECTOR_BYTES) + 999);
     assert_int_equal(rig_try_open(&g), KT_E_CORRUPT);
     assert_non_null(strstr(g.why, "record 5 cannot be read"));
     g.boot.b[0]++;

@@ -24,27 +24,14 @@ static void make_store(struct rig *g, struct model *m)
     rig_close(g);
 }
 
-static void flip(const struct rig *g, const char *name, uint64_t at)
-{
-    char path[96];
-    uint8_t b;
-    snprintf(path, sizeof(path), "%s/%s", g->dir, name);
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(kt_pread_all(fd, &b, 1, at), 0);
-    b ^= 4;
-    assert_int_equal(kt_pwrite_all(fd, &b, 1, at), 0);
-    close(fd);
-}
-
 static void flip_data(const struct rig *g, uint32_t sector)
 {
-    flip(g, "data.000", (uint64_t)sector * KT_SECTOR_BYTES + 77);
+    rig_flip(g, "data.000", (uint64_t)sector * KT_SECTOR_BYTES + 77);
 }
 
 static void flip_sum(const struct rig *g, uint32_t sector)
 {
-    flip(g, "csum.000", (uint64_t)sector * 8 + 3);
+    rig_flip(g, "csum.000", (uint64_t)sector * 8 + 3);
 }
 
 static int read_one(struct rig *g, const struct model *m, uint32_t sector)
