@@ -44,7 +44,8 @@ int attach_up(const struct attach_request *q, char ret_dev[ATTACH_PATH_BYTES],
 /* Everything written is flushed, the device ends, the volume is given back.
  * force: also when that cannot be flushed, or something uses the device; what
  * was not written is lost then, and its users get errors. -ENOENT: it is not
- * attached here. -EBUSY: in use, ret_why says where. */
+ * attached here. -EBUSY: mounted or claimed, ret_why says where; an opener is
+ * no reason. */
 int attach_down(const char *run_dir, const char *name, bool force,
                 char ret_why[ATTACH_WHY_BYTES]) KT_MUST_CHECK;
 

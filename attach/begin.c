@@ -54,6 +54,28 @@ static int make_dirs(const struct daemon *d)
     }
 }
 
+/* What stands there is believed: nobody else may have put it there. */
+static int check_dir(const char *dir)
+{
+    struct stat st;
+
+    if (lstat(dir, &st) < 0)
+        return -errno;
+    return S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+                   !(st.st_mode & (S_IWGRP | S_IWOTH))
+               ? 0
+               : -EPERM;
+}
+
+/* Whether the lock's file is still the one that was locked. */
+static bool lock_is_there(int fd, const char *lock)
+{
+    struct stat a, b;
+
+    return fstat(fd, &a) == 0 && stat(lock, &b) == 0 && a.st_ino == b.st_ino &&
+           a.st_dev == b.st_dev;
+}
+
 static int take_dir(struct daemon *d, char *ret_why)
 {
     const struct {
@@ -69,6 +91,8 @@ static int take_dir(struct daemon *d, char *ret_why)
         r = info_path(d->q.run_dir, d->q.name, files[i].file, files[i].path);
     if (r == 0)
         r = make_dirs(d);
+    if (r == 0)
+        r = check_dir(d->dir);
     if (r == 0) {
         d->lock_fd =
             open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -77,7 +101,8 @@ static int take_dir(struct daemon *d, char *ret_why)
     if (r < 0)
         return daemon_why(ret_why, r, "%s cannot be used: %s", d->dir,
                           kt_strerror(r));
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0)
+    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0 ||
+        !lock_is_there(d->lock_fd, lock))
         return daemon_why(ret_why, -EBUSY,
                           "volume %s is being attached or detached here just "
                           "now; try again in a moment",
@@ -87,9 +112,9 @@ static int take_dir(struct daemon *d, char *ret_why)
 
 void daemon_clear(struct daemon *d)
 {
-    static const char *const files[] = {"info.json",   "control",    "nbd",
-                                        "state",       "state.lock", "lock",
-                                        "attachd.log", "nbdkit.log"};
+    static const char *const files[] = {
+        "info.json",  "control",     "nbd",        "state",
+        "state.lock", "attachd.log", "nbdkit.log", "lock"};
     char path[INFO_PATH_BYTES];
 
     for (size_t i = 0; i < KT_ARRAY_LEN(files); i++) {
@@ -107,9 +132,11 @@ static void open_log(const struct daemon *d)
 
     if (d->ready_fd < 0)
         return; /* started by hand: stderr is somebody's */
-    int fd = info_path(d->q.run_dir, d->q.name, "attachd.log", path) == 0
-                 ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)
-                 : -1;
+    int fd =
+        info_path(d->q.run_dir, d->q.name, "attachd.log", path) == 0
+            ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                   0600)
+            : -1;
     if (null >= 0) {
         dup2(null, 0);
         dup2(null, 1);
@@ -119,12 +146,14 @@ static void open_log(const struct daemon *d)
 
 /* ---- 2. what a predecessor left ---- */
 
-bool daemon_owns(const struct daemon *d, uint32_t index)
+int daemon_owns(const struct daemon *d, uint32_t index)
 {
     char backend[NBDNL_BACKEND_BYTES];
 
-    return device_backend(index, backend) == 0 &&
-           strcmp(backend, d->backend) == 0;
+    int r = device_backend(index, backend);
+    if (r == -ENOENT || r == -ENODEV)
+        return 0;
+    return r < 0 ? r : strcmp(backend, d->backend) == 0;
 }
 
 /* 1: taken over. 0: there is nothing to take over. */
@@ -132,14 +161,33 @@ static int take_over(struct daemon *d, char *ret_why)
 {
     struct attach_info i;
     struct server s = {.fd = -1};
+    char backend[NBDNL_BACKEND_BYTES], hex[KT_ID_HEX_BYTES];
 
-    if (info_load(d->info_file, &i) < 0)
+    int r = info_load(d->info_file, &i);
+    if (r == -ENOENT || r == -EINVAL)
         return 0;
+    if (r < 0)
+        return daemon_why(ret_why, r, "%s cannot be read: %s", d->info_file,
+                          kt_strerror(r));
+    int ours = kt_id_eq(&i.id, &d->q.id) ? daemon_owns(d, i.index) : 0;
+    if (ours < 0)
+        return daemon_why(ret_why, ours,
+                          "it cannot be told whether /dev/nbd%u is attached: "
+                          "%s",
+                          i.index, kt_strerror(ours));
+    if (!kt_id_eq(&i.id, &d->q.id) && device_backend(i.index, backend) == 0 &&
+        strcmp(backend, kt_id_hex(&i.id, hex)) == 0)
+        return daemon_why(ret_why, -EBUSY,
+                          "/dev/nbd%u is another volume that was named %s: "
+                          "detach it first",
+                          i.index, d->q.name);
     bool serves =
         i.server_pid && server_adopt(i.server_pid, i.server_start, &s) == 0;
-    if (kt_id_eq(&i.id, &d->q.id) && daemon_owns(d, i.index)) {
+    if (ours) {
         d->info = i;
         d->server = s;
+        if (!d->q.context && d->info.context[0])
+            d->q.context = d->info.context;
         kt_log(KT_LOG_INFO, "taken_over",
                "volume=%s device=/dev/nbd%u nbdkit=%ld", i.name, i.index,
                (long)s.pid);
@@ -158,20 +206,12 @@ static int take_over(struct daemon *d, char *ret_why)
 
 static void load_module(void)
 {
-    pid_t pid = fork();
+    /* A volume has no partitions; looking for them is I/O of its own. */
+    const char *const argv[] = {"modprobe", "nbd", "max_part=0", NULL};
+    char out[256];
 
-    if (pid == 0) {
-        sigset_t none;
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 0), dup2(null, 1), dup2(null, 2);
-        /* A volume has no partitions; looking for them is I/O of its own. */
-        execlp("modprobe", "modprobe", "nbd", "max_part=0", (char *)NULL);
-        _exit(127);
-    }
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
+    if (kt_run(argv, out, sizeof(out)) != 0)
+        kt_log(KT_LOG_WARN, "modprobe", "err=\"%s\"", out);
 }
 
 static int open_kernel(struct daemon *d, char *ret_why)
@@ -235,6 +275,7 @@ static int connect_device(struct daemon *d, const struct server_link *l,
     if (r == 0)
         return 0;
     int gone = nbdnl_disconnect(&d->nl, d->info.index);
+    d->device_lives = gone < 0;
     return daemon_why(ret_why, r, "/dev/nbd%u does not come up: %s%s",
                       d->info.index, kt_strerror(r),
                       gone < 0 ? "; it is still connected" : "");
@@ -249,6 +290,8 @@ static int make_device(struct daemon *d, char *ret_why)
     unlink(d->state);
     snprintf(d->info.name, sizeof(d->info.name), "%s", d->q.name);
     d->info.id = d->q.id;
+    snprintf(d->info.context, sizeof(d->info.context), "%s",
+             d->q.context ? d->q.context : "");
     int r = kt_boot_id(&d->info.boot);
     if (r == 0)
         r = daemon_serve(d, true, text);
@@ -268,11 +311,10 @@ static int make_device(struct daemon *d, char *ret_why)
         if (r < 0) {
             daemon_why(ret_why, r, "%s cannot be written: %s", d->info_file,
                        kt_strerror(r));
-            if (nbdnl_disconnect(&d->nl, d->info.index) < 0)
-                return r; /* not to be ended under a device */
+            d->device_lives = nbdnl_disconnect(&d->nl, d->info.index) < 0;
         }
     }
-    if (r < 0)
+    if (r < 0 && !d->device_lives) /* it is not ended under a device */
         server_end(&d->server, SIGTERM, END_MS);
     return r;
 }
@@ -289,11 +331,13 @@ int daemon_begin(struct daemon *d, char ret_why[ATTACH_WHY_BYTES])
         r = take_over(d, ret_why);
     if (r == 1)
         return 0;
+    /* What a predecessor left stays as long as it is not known to be dead. */
+    bool kept = r < 0 && access(d->info_file, F_OK) == 0;
     if (r == 0)
         r = make_device(d, ret_why);
     if (r == 0)
         d->linked = true;
-    else
+    else if (!kept && !d->device_lives)
         daemon_clear(d);
     return r;
 }

@@ -44,6 +44,7 @@ struct daemon {
     struct attach_info info;
     bool linked; /* the kernel's connection was there when last looked at */
     bool over;
+    bool device_lives; /* though it could not be begun with: all is kept */
     uint64_t try_ms, look_ms; /* when to link again, to look again */
     unsigned tries;
     char said[SERVER_WHY_BYTES]; /* the last reason that was logged */
@@ -60,9 +61,10 @@ int daemon_begin(struct daemon *d,
 void daemon_clear(struct daemon *d);
 KT_PRINTF(3, 4)
 int daemon_why(char *ret_why, int err, const char *fmt, ...);
-/* Whether the device is connected and bears our mark. Asked before anything is
- * done to it: the kernel lets anybody end any device. */
-bool daemon_owns(const struct daemon *d, uint32_t index);
+/* Whether the device is connected and bears our mark, 1 or 0; -errno: it cannot
+ * be told. Asked before anything is done to it: the kernel lets anybody end any
+ * device. */
+int daemon_owns(const struct daemon *d, uint32_t index);
 /* Starts an nbdkit. */
 int daemon_serve(struct daemon *d, bool first,
                  char ret_why[SERVER_WHY_BYTES]) KT_MUST_CHECK;

@@ -22,6 +22,8 @@ int info_path(const char *run_dir, const char *name, const char *file,
 
     if (!run_dir)
         run_dir = env && *env ? env : ATTACH_RUN_DIR;
+    if (run_dir[0] != '/')
+        return -EINVAL;
     int n = snprintf(ret, INFO_PATH_BYTES, "%s/attach%s%s%s%s", run_dir,
                      name ? "/" : "", name ? name : "", file ? "/" : "",
                      file ? file : "");
@@ -35,11 +37,11 @@ int info_save(const char *path, const struct attach_info *i)
     char id[KT_ID_HEX_BYTES], boot[KT_ID_HEX_BYTES];
 
     json_t *o = json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "version", INFO_VERSION,
-        "name", i->name, "id", kt_id_hex(&i->id, id), "boot",
+        "{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s}", "version",
+        INFO_VERSION, "name", i->name, "id", kt_id_hex(&i->id, id), "boot",
         kt_id_hex(&i->boot, boot), "index", (json_int_t)i->index, "size",
         (json_int_t)i->size_bytes, "pid", (json_int_t)i->server_pid, "start",
-        (json_int_t)i->server_start);
+        (json_int_t)i->server_start, "context", i->context);
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     int r = text ? kt_write_file(path, text, 0600) : -ENOMEM;
     free(text);
@@ -82,6 +84,11 @@ static bool take(const json_t *o, struct attach_info *i)
     i->size_bytes = size;
     i->server_pid = (pid_t)pid;
     i->server_start = start;
+    const char *context = json_string_value(json_object_get(o, "context"));
+    int n =
+        snprintf(i->context, sizeof(i->context), "%s", context ? context : "");
+    if (n < 0 || (size_t)n >= sizeof(i->context))
+        return false;
     return true;
 }
 

@@ -23,12 +23,14 @@ struct attach_info {
     uint64_t size_bytes;
     pid_t server_pid; /* the nbdkit's, 0 without */
     unsigned long long server_start;
+    char context[512]; /* where the hub is said to be; "": as by default */
 };
 
 #define INFO_PATH_BYTES 256
 
 /* RUNDIR/attach/NAME, or a file there unless NULL. run_dir NULL: the default.
- * Returns ret; a path that is too long for a socket is -ENAMETOOLONG. */
+ * Returns ret; a path that is too long for a socket is -ENAMETOOLONG, one
+ * that does not begin with a slash -EINVAL. */
 int info_path(const char *run_dir, const char *name, const char *file,
               char ret[INFO_PATH_BYTES]) KT_MUST_CHECK;
 

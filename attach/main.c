@@ -156,7 +156,7 @@ int main(int argc, char **argv)
 {
     struct daemon d = {
         .q.wait_s = 15, .dead_timeout_s = DEAD_TIMEOUT_S, .ready_fd = -1};
-    char plugin[PATH_MAX];
+    char plugin[PATH_MAX], context[PATH_MAX];
     int o;
 
     while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -176,6 +176,13 @@ int main(int argc, char **argv)
     if (!d.q.name || kt_id_is_zero(&d.q.id))
         return usage("--volume and --id are needed", "");
     close_strangers(d.ready_fd);
+    /* For as long as the volume is attached no directory is held. */
+    if ((d.q.context && !(d.q.context = realpath(d.q.context, context))) ||
+        (d.plugin && strchr(d.plugin, '/') &&
+         !(d.plugin = realpath(d.plugin, plugin))))
+        return usage("no such file: ", strerror(errno));
+    if (chdir("/") < 0)
+        return usage("/: ", strerror(errno));
     if (!d.plugin)
         d.plugin = find_plugin(plugin, sizeof(plugin));
     return daemon_run(&d);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "attach/daemon.h"
@@ -20,6 +21,33 @@
 #define END_MS 60000u
 #define GONE_MS 15000u
 #define LINE_BYTES 64u
+#define FLUSH_POLL_MS 50
+
+/* fsync, in a child: should the nbdkit die now, this process alone can give the
+ * device another one, and the flush waits for that. */
+static int flush(struct daemon *d, int fd)
+{
+    struct pollfd p = {.fd = d->control_fd, .events = POLLIN};
+    int status;
+
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(fsync(fd) < 0 ? errno : 0);
+    while (pid > 0) {
+        pid_t r = waitpid(pid, &status, WNOHANG);
+        if (r == pid)
+            return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+        if (r < 0 && errno != EINTR)
+            break;
+        if (poll(&p, 1, FLUSH_POLL_MS) > 0)
+            return -EINTR; /* another order; the child ends with its flush */
+        daemon_look(d);
+        daemon_relink(d);
+        if (d->over)
+            return -ENODEV;
+    }
+    return -errno;
+}
 
 /* A descriptor with everything flushed and nobody else there, or -errno. */
 static int calm(struct daemon *d, char *ret_why)
@@ -38,10 +66,11 @@ static int calm(struct daemon *d, char *ret_why)
         return daemon_why(
             ret_why, fd, "/dev/nbd%u is in use%s%s; %s, then detach volume %s",
             d->info.index, *where ? ": it is mounted at " : "", where,
-            *where ? "unmount it" : "end what has it open or mounted",
+            *where ? "unmount it"
+                   : "end what has claimed it (LVM, dm-crypt, swap)",
             d->q.name);
     }
-    int r = fd < 0 ? fd : fsync(fd) < 0 ? -errno : 0;
+    int r = fd < 0 ? fd : flush(d, fd);
     if (r < 0) {
         if (fd >= 0)
             close(fd);
@@ -55,14 +84,18 @@ static int calm(struct daemon *d, char *ret_why)
 
 static int detach(struct daemon *d, bool force, char *ret_why)
 {
-    int fd = calm(d, ret_why);
+    int fd = force ? -1 : calm(d, ret_why);
     if (fd < 0 && !force)
         return fd;
-    if (!daemon_owns(d, d->info.index)) {
+    int ours = daemon_owns(d, d->info.index);
+    if (ours <= 0) {
         if (fd >= 0)
             close(fd);
-        return daemon_why(ret_why, -ENOENT,
-                          "/dev/nbd%u has been ended by somebody else",
+        return daemon_why(ret_why, ours < 0 ? ours : -ENOENT,
+                          ours < 0 ? "it cannot be told whether /dev/nbd%u is "
+                                     "attached"
+                                   : "/dev/nbd%u has been ended by somebody "
+                                     "else",
                           d->info.index);
     }
     /* While fd is open nobody else can mount it; with its close it goes. */

@@ -133,8 +133,22 @@ void daemon_relink(struct daemon *d)
 
     if (d->linked || now < d->try_ms)
         return;
-    if (!daemon_owns(d, d->info.index)) {
+    int ours = daemon_owns(d, d->info.index);
+    if (ours < 0) {
+        say(d, kt_strerror(ours));
+        d->try_ms = now + TRY_MS_MAX;
+        return;
+    }
+    if (!ours) {
         lost_device(d);
+        return;
+    }
+    /* Without the file a successor cannot see whether another had the volume
+     * since (B10): of an nbdkit that gave it back, or was never ready. */
+    if (!server_alive(&d->server) && access(d->state, F_OK) < 0 &&
+        errno == ENOENT) {
+        say(d, "its nbdkit left nothing to go on from");
+        give_up(d);
         return;
     }
     /* One that does not even greet is of no use; its successor gets all. */

@@ -116,8 +116,8 @@ static void run(char *const *argv, int log)
     _exit(127);
 }
 
-/* The child between us and nbdkit: it tells nbdkit's number and ends when it
- * hears nothing more, and only then does nbdkit start. */
+/* The child between us and nbdkit: it tells nbdkit's number and ends. nbdkit
+ * starts when it is told to, and its parent is another. */
 static void run_between(char *const *argv, int log, int tell, int hear)
 {
     sigset_t none;
@@ -130,8 +130,12 @@ static void run_between(char *const *argv, int log, int tell, int hear)
     pid_t between = getpid(), pid = fork();
     if (pid == 0) {
         const struct timespec nap = {.tv_nsec = 1000000};
-        while (read(hear, &c, 1) < 0 && errno == EINTR)
-            ;
+        ssize_t n;
+        do
+            n = read(hear, &c, 1);
+        while (n < 0 && errno == EINTR);
+        if (n != 1)
+            _exit(1); /* nobody knows of it */
         while (getppid() == between)
             nanosleep(&nap, NULL);
         run(argv, log);
@@ -173,7 +177,11 @@ static int spawn(char *const *argv, int log, struct server *ret_s)
         ret_s->fd = pidfd_open(pid, 0);
         r = ret_s->fd < 0 ? -errno : start_time(pid, &ret_s->start);
     }
-    close(tell[0]), close(hear[1]); /* now it starts */
+    if (r == 0 && write(hear[1], "", 1) != 1) /* now it starts */
+        r = -errno;
+    close(tell[0]), close(hear[1]);
+    if (r < 0 && ret_s->fd >= 0)
+        forget(ret_s);
     return r;
 }
 
@@ -257,7 +265,8 @@ int server_start(const struct server_opts *o, struct server *ret_s,
     struct server s = {.fd = -1};
 
     int r = make_args(o, words, argv);
-    int log = open(o->log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int log = open(o->log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                   0600);
     if (r == 0 && log < 0)
         r = -errno;
     off_t from = log < 0 ? 0 : lseek(log, 0, SEEK_END);

@@ -349,6 +349,6 @@ const struct cli_verb cli_volume_verbs[] = {
      "that serves it. Needs root and the kernel's nbd driver."},
     {"volume", "detach", "NAME|DEVICE", 1, 1, cli_volume_detach,
      cli_volume_detach_opts, "flush such a disk and give it back",
-     "Refused while it is mounted or open."},
+     "Refused while it is mounted or claimed by LVM, dm-crypt or swap."},
     {NULL, NULL, NULL, 0, 0, NULL, NULL, NULL, NULL},
 };

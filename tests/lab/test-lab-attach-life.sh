@@ -45,7 +45,6 @@ test "$(must m1 "blockdev --getsize64 $dev")" = $((64 << 20)) ||
 refused m1 "attached here already, as /dev/nbd3" "$cli volume attach v"
 refused m1 "/dev/nbd3 is in use" "$cli volume attach w --device /dev/nbd3"
 clean m1 w
-must m1 "exec 3<>$dev; true" # an opener is no user
 must m1 "mkfs.ext4 -q $dev && mount $dev /run/mnt && echo one >/run/mnt/f &&
     sync -f /run/mnt"
 
@@ -79,11 +78,13 @@ must m2 "for i in {1..300}; do test ! -s /run/wrote || break; sleep 0.1; done
 # Killed alone: the nbdkit goes on, and is the same one afterwards. (Started by
 # a child of its own, nbdkit would hear of its end and answer with errors.)
 p=$(must m2 "pgrep -x nbdkit")
-must m2 "! ls -l /proc/\$(pgrep kenter-attachd)/fd | grep -c console" >/dev/null
 must m2 "pkill -KILL kenter-attachd"
 must m2 "sleep 0.5; echo four >/run/mnt/i && sync -f /run/mnt"
-must m2 "$cli volume attach v" >/dev/null
+must m2 "exec 7<>/dev/console; cd /run/mnt && $cli volume attach v" >/dev/null
 test "$(must m2 "pgrep -x nbdkit")" = "$p" || fail "nbdkit was not kept"
+# Nothing of its caller is held: neither what was open, nor where it stood.
+must m2 "p=\$(pgrep kenter-attachd) && ! ls -l /proc/\$p/fd | grep console" \
+    >/dev/null
 must m2 "umount /run/mnt && $cli volume detach v" >/dev/null
 clean m2 v
 
@@ -96,6 +97,13 @@ must m2 "nbd-client -d /dev/nbd0 >/dev/null
     done
     exit 1"
 clean m2 w
-must m1 "$cli volume attach w" >/dev/null
-must m1 "$cli volume detach w" >/dev/null
+
+# Its nbdkit dies while the device is flushed before it goes: all is written.
+dev=$(must m1 "$cli volume attach w")
+must m1 "head -c 32M /dev/urandom >/run/bytes && dd if=/run/bytes of=$dev bs=1M \
+    2>/dev/null && { pkill -KILL -x nbdkit & $cli volume detach w; }" >/dev/null
+clean m1 w
+dev=$(must m1 "$cli volume attach w")
+must m1 "cmp -n 33554432 /run/bytes $dev && $cli volume detach w" >/dev/null
+
 echo "attached, stolen, taken over, given back"
