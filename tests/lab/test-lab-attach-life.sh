@@ -100,8 +100,9 @@ clean m2 w
 
 # Its nbdkit dies while the device is flushed before it goes: all is written.
 dev=$(must m1 "$cli volume attach w")
-must m1 "head -c 32M /dev/urandom >/run/bytes && dd if=/run/bytes of=$dev bs=1M \
-    2>/dev/null && { pkill -KILL -x nbdkit & $cli volume detach w; }" >/dev/null
+must m1 "head -c 32M /dev/urandom >/run/bytes
+    dd if=/run/bytes of=$dev bs=1M 2>/dev/null && \
+    { pkill -KILL -x nbdkit & $cli volume detach w; }" >/dev/null
 clean m1 w
 dev=$(must m1 "$cli volume attach w")
 must m1 "cmp -n 33554432 /run/bytes $dev && $cli volume detach w" >/dev/null

@@ -100,6 +100,7 @@ static void make_store(struct rig *g, struct model *m)
     zeros->n_sums = 1;
     kt_sum_sectors(zeros->data, KT_SECTOR_BYTES, zeros->sums);
     assert_int_equal(do_append(g, &r, zeros), 0);
+    kt_buf_unref(zeros);
     m->at = r.id;
     store_acked(g->s, c, m->at.seq);
     rig_close(g);
