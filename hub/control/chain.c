@@ -236,6 +236,19 @@ bool hub_sync_cut(const struct hub *h, const struct hub_chain *c)
     return hub_node_live(a) && hub_node_live(b) && hub_nodes_cut(h, a, b);
 }
 
+int hub_sync_next(const struct hub *h, const struct hub_chain *c)
+{
+    const struct kt_cfg *cfg = &c->row.cfg;
+    unsigned n = kt_cfg_serving(cfg);
+
+    for (unsigned i = n; n && i < cfg->n_members; i++) {
+        if (hub_chain_candidate(h, c, i) &&
+            hub_syncs_room(h, c, &cfg->members[n - 1], &cfg->members[i]))
+            return (int)i;
+    }
+    return -1;
+}
+
 static uint32_t why_syncing(const struct hub *h, const struct hub_chain *c)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
@@ -254,11 +267,7 @@ static uint32_t why_syncing(const struct hub *h, const struct hub_chain *c)
     }
     if (kt_cfg_serving(cfg) >= cfg->want_r)
         return 0;
-    for (unsigned j = kt_cfg_serving(cfg); j < cfg->n_members; j++) {
-        if (hub_chain_candidate(h, c, j))
-            return HUB_WHY_SYNC;
-    }
-    return 0;
+    return hub_sync_next(h, c) >= 0 ? HUB_WHY_SYNC : 0;
 }
 
 uint32_t hub_chain_why(const struct hub *h, const struct hub_chain *c)
@@ -315,6 +324,7 @@ void hub_chain_run(struct hub *h, struct hub_chain *c)
     c->due_ms = h->now_ms + LOOK_MS;
     hub_order_turn(h, c);
     if (c->op.phase == HUB_OP_NONE) {
+        hub_syncs_count(h);
         uint32_t why = hub_chain_why(h, c);
         if (why)
             hub_op_start(h, c, why);

@@ -22,11 +22,13 @@ static unsigned serving_set(const struct hub *h, const struct hub_chain *c)
     return all & ~dropped ? all & ~dropped : all;
 }
 
-/* Still in step with its resync, or the best one to begin with; -1 none. */
+/* Still in step with its resync, or the best one to begin with; -1 none. next:
+ * those that serve are in it. */
 static int choose_syncing(const struct hub *h, const struct hub_chain *c,
-                          unsigned serving)
+                          unsigned serving, const struct kt_cfg *next)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
+    const struct kt_member *src = &next->members[next->n_members - 1];
     int best = -1, now = kt_cfg_syncing(cfg);
 
     if (hub_bits(serving) >= cfg->want_r || hub_order_promoted(c) >= 0)
@@ -44,7 +46,8 @@ static int choose_syncing(const struct hub *h, const struct hub_chain *c,
             KT_REACH(sync_kept);
             return (int)i;
         }
-        if (best < 0 || kt_rid_cmp(s->applied, c->op.m[best].applied) > 0)
+        if ((best < 0 || kt_rid_cmp(s->applied, c->op.m[best].applied) > 0) &&
+            hub_syncs_room(h, c, src, &cfg->members[i]))
             best = (int)i;
     }
     return best;
@@ -107,7 +110,6 @@ static void build_members(const struct hub *h, const struct hub_chain *c,
 {
     const struct kt_cfg *cfg = &c->row.cfg;
     unsigned serving = serving_set(h, c), put = serving;
-    int syncing = choose_syncing(h, c, serving);
 
     next->n_members = next->n_last = 0;
     for (unsigned r = 0; r <= 2; r++) {
@@ -116,6 +118,7 @@ static void build_members(const struct hub *h, const struct hub_chain *c,
                 add_member(h, c, next, i, KT_M_SERVING);
         }
     }
+    int syncing = choose_syncing(h, c, serving, next);
     if (syncing >= 0) {
         add_member(h, c, next, (unsigned)syncing, KT_M_SYNCING);
         put |= 1u << syncing;
@@ -159,7 +162,9 @@ void hub_commit(struct hub *h, struct hub_chain *c)
         a->chain = next->chain;
         a->a = next->vgen;
     }
+    hub_syncs_count(h);
     build_members(h, c, next);
+    h->syncs_counted = false;
     back_off(h, c);
     hub_check_commit(h, c);
 
@@ -281,6 +286,9 @@ void hub_commit_stored(struct hub *h, struct hub_chain *c)
     if (evicted_silent(h, &old, cfg))
         c->evicted_ms = h->now_ms;
     notes(h, c, &old);
+    h->syncs_counted = false;
+    if (kt_cfg_syncing(&old) >= 0)
+        hub_syncs_ended(h);
     c->act_pending = 0;
     c->act_ms = h->now_ms + HUB_ACT_RESEND_MS;
     for (unsigned i = 0; i < cfg->n_members; i++) {

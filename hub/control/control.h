@@ -44,6 +44,7 @@
 #define HUB_ACT_RESEND_MS 500u  /* ACTIVATE until ACT_OK */
 /* After a failed resync; twice as long after each further one, at most MAX. */
 #define HUB_SYNC_BACKOFF_MS 5000u
+#define HUB_SYNCS_MAX 2u /* to one node, and from one */
 #define HUB_SYNC_BACKOFF_MAX_MS 300000u
 #define HUB_LEASE_MS 10000u  /* of an attachment */
 #define HUB_CREATE_MS 10000u /* until a creation is given up */
@@ -238,11 +239,13 @@ struct hub_node {
     uint64_t heard_ms; /* last message or registration */
     uint64_t suspect_ms, probed_ms;
     uint64_t leave_req, leave_ms;
+    uint32_t syncs_in, syncs_out; /* resyncs to it and from it; syncs.c */
     /* Others it says it cannot reach, though they live (B13): since when, and
      * when it said so last; 0 = it does not. */
     struct {
         uint64_t since_ms, last_ms;
     } cut[HUB_NODES_MAX], slow[HUB_NODES_MAX]; /* slow: they owe it answers */
+    uint64_t newest; /* connection of those it registered on */
     /* A registration under way. */
     uint64_t reg_conn, reg_req, reg_txn;
     struct hub_node_row reg_row;
@@ -356,8 +359,10 @@ struct hub_op {
     uint32_t tries;
     uint32_t turn; /* whom to do without when no blame is left */
     uint64_t epoch, txn;
-    uint64_t since_ms;  /* this phase */
-    uint64_t sealed_ms; /* first SEAL_OK of the last set; 0 = none yet */
+    uint64_t start_ms;
+    struct kt_id sync_to; /* WHY_SYNC: the store that is meant */
+    uint64_t since_ms;    /* this phase */
+    uint64_t sealed_ms;   /* first SEAL_OK of the last set; 0 = none yet */
     uint64_t sent_ms;
     uint64_t limit_ms; /* EQ: how long */
     uint64_t not_before_ms;
@@ -443,6 +448,8 @@ struct hub {
     uint32_t unplaced;    /* found on nodes, and no room for them */
     uint32_t n_lost;
     char lost[HUB_LOST_MAX][KT_NAME_MAX + 1];
+    uint32_t syncs_max;
+    bool syncs_counted; /* those of the nodes are up to date */
     uint32_t hash[HUB_HASH_SIZE];
     struct hub_out *out; /* during a step */
 };
@@ -459,6 +466,8 @@ struct hub_opts {
     /* Tokens of one volume that a start gives out, in what a recovery leaves
      * out; 0: a million. */
     uint64_t token_step;
+    /* Resyncs to one node, and from one, at the same time; 0: two. */
+    uint32_t syncs_max;
 };
 
 /* A start of the hub: the row with a higher term and this mark, to be stored

@@ -23,6 +23,7 @@ void hub_init(struct hub *h, const struct hub_opts *o,
     h->next_txn = 1;
     h->fresh_mark = o->fresh_mark;
     h->token_step = o->token_step ? o->token_step : HUB_TOKEN_STEP;
+    h->syncs_max = o->syncs_max ? o->syncs_max : HUB_SYNCS_MAX;
     for (unsigned i = 0; i < HUB_HASH_SIZE; i++)
         h->hash[i] = HUB_NONE;
 }
@@ -243,6 +244,7 @@ void hub_step(struct hub *h, const struct hub_event *ev, struct hub_out *out)
         return;
     h->out = out;
     h->stored_txn = 0;
+    h->syncs_counted = false;
     h->now_ms = kt_max_u64(h->now_ms, ev->now_ms);
     if (ev->wall_s)
         h->wall_s = ev->wall_s;

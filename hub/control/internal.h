@@ -148,6 +148,8 @@ int hub_chain_slow(const struct hub *h, const struct hub_chain *c);
 int hub_chain_cut(const struct hub *h, const struct hub_chain *c);
 bool hub_chain_candidate(const struct hub *h, const struct hub_chain *c,
                          unsigned member);
+/* The next to be synced, its node has room for that; or -1. */
+int hub_sync_next(const struct hub *h, const struct hub_chain *c);
 /* The source of the resync cannot reach its target. */
 bool hub_sync_cut(const struct hub *h, const struct hub_chain *c);
 /* The resync to that member failed: not again for a while. */
@@ -199,6 +201,15 @@ void hub_op_refused(struct hub *h, struct hub_chain *c,
 void hub_op_eq_ok(struct hub *h, struct hub_chain *c,
                   const struct hub_node *from, const struct kt_msg *m);
 bool hub_op_in_last(const struct hub_chain *c, unsigned member);
+
+/* ---- syncs.c: how many resyncs a node takes part in ---- */
+/* To be called before those below; counts when anything changed. */
+void hub_syncs_count(struct hub *h);
+/* Both nodes have room for one of this chain. */
+bool hub_syncs_room(const struct hub *h, const struct hub_chain *c,
+                    const struct kt_member *from, const struct kt_member *to);
+/* Others may begin. */
+void hub_syncs_ended(struct hub *h);
 
 /* ---- seal.c: what the answers to SEAL mean ---- */
 struct hub_tally {

@@ -18,6 +18,7 @@ noinst_LTLIBRARIES += %D%/libkthubcontrol.la
 	%D%/recover.c \
 	%D%/regain.c \
 	%D%/seal.c \
+	%D%/syncs.c \
 	%D%/table.c \
 	%D%/volume.c
 

@@ -117,6 +117,19 @@ static bool known_refused(struct hub *h, const struct hub_event *ev,
     return false;
 }
 
+/* Bytes of a connection that the node gave up may still come, when it has long
+ * registered on another: they tell what it was. Connections are numbered in the
+ * order in which they were accepted, and nobody makes one that is given up. */
+static bool outdated(const struct hub *h, const struct hub_event *ev)
+{
+    const struct hub_node *n = hub_node_of(h, &ev->msg->u.reg.node.id);
+
+    if (!n || ev->conn >= n->newest || !KT_RULE(newest_conn))
+        return false;
+    KT_REACH(old_register);
+    return true;
+}
+
 /* The node this page belongs to, checked; NULL when refused. */
 static struct hub_node *first_page(struct hub *h, const struct hub_event *ev)
 {
@@ -149,7 +162,7 @@ static struct hub_node *first_page(struct hub *h, const struct hub_event *ev)
         hub_note(h, HUB_N_LIMIT)->a = HUB_ROW_NODE;
         return NULL;
     }
-    n->reg_conn = ev->conn;
+    n->reg_conn = n->newest = ev->conn;
     n->reg_row.node = m->u.reg.node;
     n->reg_row.store = m->u.reg.store;
     n->reg_row.incarnation = m->u.reg.incarnation;
@@ -228,6 +241,10 @@ void hub_register(struct hub *h, const struct hub_event *ev)
     struct hub_node *n = NULL;
 
     if (m->u.reg.first) {
+        if (outdated(h, ev)) {
+            hub_close(h, ev->conn);
+            return;
+        }
         n = first_page(h, ev);
         if (!n) {
             refused(h, ev);

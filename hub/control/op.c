@@ -57,6 +57,11 @@ void hub_op_start(struct hub *h, struct hub_chain *c, uint32_t why)
 
     hub_op_clear(c);
     c->op.why = why;
+    c->op.start_ms = h->now_ms;
+    int next = why & HUB_WHY_SYNC ? hub_sync_next(h, c) : -1;
+    if (next >= 0)
+        c->op.sync_to = c->row.cfg.members[next].store;
+    h->syncs_counted = false;
     c->op.cold = is_cold(h, c);
     if (c->op.cold)
         KT_REACH(op_cold);

@@ -169,6 +169,8 @@
       "F36 B3")                                                                \
     X(promise_kept, "who forgot its promise is seen when it registers",        \
       "F36 I3")                                                                \
+    X(newest_conn, "a registration on a connection given up is not heard",     \
+      "F36")                                                                   \
     X(donor_cont, "members with continuity give before others",                \
       "B16")                                                                   \
     X(donor_long, "the longest history is given",                              \
@@ -247,6 +249,8 @@
     X(blame_another, "the donor, or another, is left out instead")             \
     X(synced, "a member comes into service after its resync")                  \
     X(sync_kept, "a resync goes on in the next epoch")                         \
+    X(old_register, "a registration on a connection that was given up")        \
+    X(sync_waits, "a resync waits for another one to end")                     \
     X(vgen, "a new vgen")                                                      \
     X(quarantined, "a member with another history")                            \
     X(last_one, "one member serves alone")                                     \

@@ -137,6 +137,27 @@ static void wiped(struct world *w)
     d_read(w, 0, 0);
 }
 
+/* What a node said of itself, on a connection that it gave up, comes when it
+ * has registered on another and is the only one that serves. */
+static void late_register(struct world *w)
+{
+    unsigned a = d_at(w, 0), b = d_at(w, 1), c = d_at(w, 2);
+    struct gate *g = d_gate(w, N(a), HUB, KT_MSG_REGISTER, 1);
+    d_reset(w, N(a), HUB);
+    d_until_hit(w, g);
+    d_run(w, 6000);
+    d_until(w, d_healthy, "it is back by another connection");
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t e = d_epoch(w);
+        d_kill(w, i ? c : b);
+        d_until_epoch(w, e);
+    }
+    SIM_CHECK(w, d_head(w) == a, "another serves");
+    d_open(w, g);
+    d_run(w, 3000);
+    d_read(w, 0, 0);
+}
+
 /* clang-format off */
 const struct direct direct_disk[] = {
     {"f20-bad-reads", NULL,
@@ -160,5 +181,8 @@ const struct direct direct_disk[] = {
     {"f36-older-same", "promise_kept",
      "nor when it has the number of its former self",
      older_same, {0}, NULL},
+    {"f36-late-register", "newest_conn",
+     "what a node said on a connection it gave up is not what it is",
+     late_register, {0}, NULL},
     {0}};
 /* clang-format on */

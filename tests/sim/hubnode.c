@@ -416,7 +416,8 @@ void hubnode_start(struct world *w)
                          CONNS,
                          KT_ARRAY_LEN(s->tombs),
                          {{'r', (uint8_t)p->life, (uint8_t)(p->life >> 8)}},
-                         TOKEN_STEP};
+                         TOKEN_STEP,
+                         1};
     struct kt_id mark = {{'m', (uint8_t)p->life, (uint8_t)(p->life >> 8)}};
     hub_cluster_start(&s->cluster, &mark);
     if (p->life == 1 && w->p.old_hub)

@@ -118,6 +118,46 @@ static void a_member_that_served_is_forgiven(void **state)
     w_free(w);
 }
 
+static unsigned syncing(struct world *w)
+{
+    unsigned n = 0;
+
+    for (uint64_t i = 1; i <= 6; i++)
+        n += kt_cfg_syncing(w_cfg(w, i)) >= 0;
+    return n;
+}
+
+/* A node that comes back is behind in all its chains: no more than two are
+ * synced at once, and where one ends the next begins at once. */
+static void a_node_takes_part_in_two_syncs_at_once(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    unsigned done = 0;
+
+    w_create(w, "many", 24 << 20, 4 << 20, 3);
+    w_run(w, 1000);
+    w_peer_kill(w, 1);
+    w_run(w, 1000);
+    w_peer_start(w, 1, true);
+    w_run(w, 5000);
+    assert_int_equal(syncing(w), 2);
+    while (syncing(w)) {
+        assert_int_equal(syncing(w), kt_min_u64(2, 6 - done));
+        for (uint64_t i = 1; i <= 6; i++) {
+            if (kt_cfg_syncing(w_cfg(w, i)) < 0)
+                continue;
+            w_synced(w, i);
+            assert_int_equal(kt_cfg_serving(w_cfg(w, i)), 3);
+            done++;
+            break;
+        }
+        w_settle(w); /* no time passes */
+    }
+    assert_int_equal(done, 6);
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -125,6 +165,7 @@ int main(void)
         cmocka_unit_test(more_room_ends_the_wait),
         cmocka_unit_test(a_new_registration_ends_the_wait),
         cmocka_unit_test(a_member_that_served_is_forgiven),
+        cmocka_unit_test(a_node_takes_part_in_two_syncs_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -275,6 +275,33 @@ static void an_older_incarnation_is_refused(void **state)
     w_free(w);
 }
 
+/* Bytes of a connection that it gave up come when it is long on another. */
+static void a_registration_on_an_older_connection_is_not_heard(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t chain = c->chain, epoch = c->epoch;
+    struct w_copy *copy = &w->p[0].copy[chain];
+    struct w_copy now = *copy;
+    uint64_t first = w->p[0].conn;
+
+    w_peer_reconnect(w, 0);
+    uint64_t conn = w->p[0].conn, next = w->next_conn;
+    w->next_conn = first - 1;
+    copy->promised = 0;
+    w_register(w, 0);
+    assert_int_equal(w->p[0].conn, first);
+    *copy = now;
+    w->p[0].conn = conn;
+    w->next_conn = next;
+    assert_int_equal(hub_node_of(&w->h, &w->p[0].node.id)->conn, conn);
+    assert_int_equal(w_count(w, first, KT_MSG_REGISTER_OK), 1);
+    w_run(w, 3000);
+    assert_int_equal(w_cfg(w, chain)->epoch, epoch);
+    w_free(w);
+}
+
 static void only_replicators_may_act_as_such(void **state)
 {
     (void)state;
@@ -325,6 +352,7 @@ int main(void)
         cmocka_unit_test(placement_is_distinct_and_follows_free_space),
         cmocka_unit_test(a_copied_disk_is_refused),
         cmocka_unit_test(an_older_incarnation_is_refused),
+        cmocka_unit_test(a_registration_on_an_older_connection_is_not_heard),
         cmocka_unit_test(only_replicators_may_act_as_such),
         cmocka_unit_test(cfg_get_tells_the_present_configuration),
     };
