@@ -54,6 +54,20 @@ static void refused(struct hub *h, const struct hub_event *ev)
     hub_close(h, ev->conn);
 }
 
+/* The node's, or where it is about to be one: its first row is being stored.
+ * NULL: never seen. */
+static struct hub_node *slot_of(const struct hub *h, const struct kt_id *node)
+{
+    struct hub_node *n = hub_node_of(h, node);
+
+    for (uint32_t i = 0; !n && i < h->nodes_max; i++) {
+        if ((h->nodes[i].reg_txn || h->nodes[i].reg_conn) &&
+            kt_id_eq(&h->nodes[i].reg_row.node.id, node))
+            n = &h->nodes[i];
+    }
+    return n;
+}
+
 /* A slot of a node never seen, or NULL. */
 static struct hub_node *new_slot(struct hub *h)
 {
@@ -122,7 +136,7 @@ static bool known_refused(struct hub *h, const struct hub_event *ev,
  * order in which they were accepted, and nobody makes one that is given up. */
 static bool outdated(const struct hub *h, const struct hub_event *ev)
 {
-    const struct hub_node *n = hub_node_of(h, &ev->msg->u.reg.node.id);
+    const struct hub_node *n = slot_of(h, &ev->msg->u.reg.node.id);
 
     if (!n || ev->conn >= n->newest || !KT_RULE(newest_conn))
         return false;
@@ -134,7 +148,7 @@ static bool outdated(const struct hub *h, const struct hub_event *ev)
 static struct hub_node *first_page(struct hub *h, const struct hub_event *ev)
 {
     const struct kt_msg *m = ev->msg;
-    struct hub_node *n = hub_node_of(h, &m->u.reg.node.id);
+    struct hub_node *n = slot_of(h, &m->u.reg.node.id);
     struct hub_text t;
 
     if (!kt_name_valid(m->u.reg.node.name) ||
@@ -152,7 +166,7 @@ static struct hub_node *first_page(struct hub *h, const struct hub_event *ev)
                          "a copy of its disk?");
         return NULL;
     }
-    if (n && known_refused(h, ev, n))
+    if (n && n->state != HUB_NODE_FREE && known_refused(h, ev, n))
         return NULL;
     if (!n)
         n = new_slot(h);

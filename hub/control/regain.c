@@ -264,7 +264,8 @@ static bool nobody_holds(const struct hub *h, const struct hub_chain *c)
 /* What all its chains together say. */
 struct sum {
     bool through, whole, lost, lossy, all_from_nodes;
-    bool held; /* every chain, by the configuration that the nodes have */
+    bool held;  /* every chain, by the configuration that the nodes have */
+    bool freed; /* some chain, by one that is newer than the database */
     uint64_t token;
     struct kt_id client;
 };
@@ -283,6 +284,7 @@ static struct sum sum_up(const struct hub *h, const struct hub_volume *v)
         s.whole = s.whole && !nobody_holds(h, c);
         s.all_from_nodes = s.all_from_nodes && c->regain.from_node;
         s.held = s.held && c->op.next.cfg.token != 0;
+        s.freed = s.freed || (c->regain.from_node && c->op.next.cfg.token == 0);
         if (c->regain.token > s.token) {
             s.token = c->regain.token;
             s.client = c->regain.client;
@@ -377,6 +379,10 @@ static void attachment(struct hub *h, struct hub_volume *v, struct sum *s)
         v->wait = HUB_WAIT_NONE;
         v->wait_conn = 0;
     }
+    /* A configuration has the holder of its time: whoever held the volume by
+     * the database was detached since, and others may have held it. */
+    if (s->freed && att->token < hub_first_unknown(v, row))
+        memset(att, 0, sizeof(*att));
     if (s->lossy)
         memset(att, 0, sizeof(*att)); /* B16: its holder is fenced */
     leave_out(h, v, s);

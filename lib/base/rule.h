@@ -250,6 +250,7 @@
     X(synced, "a member comes into service after its resync")                  \
     X(sync_kept, "a resync goes on in the next epoch")                         \
     X(old_register, "a registration on a connection that was given up")        \
+    X(recount_again, "the slots of a store that refused, read once more")      \
     X(sync_waits, "a resync waits for another one to end")                     \
     X(vgen, "a new vgen")                                                      \
     X(quarantined, "a member with another history")                            \

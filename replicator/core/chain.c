@@ -259,6 +259,7 @@ void chain_step(struct chain *c, const struct chain_event *ev,
     case CHAIN_EV_TICK:
         if (c->phase == CHAIN_ACTIVE)
             chain_hop_tick(c, out);
+        chain_dst_tick(c, out);
         break;
     default:
         on_completion(c, ev, out);

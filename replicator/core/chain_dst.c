@@ -8,6 +8,8 @@
 
 #include "replicator/core/chain_int.h"
 
+#define RECOUNT_MS 1000u
+
 enum { TAG_RESET = 1, TAG_COPY, TAG_BASE, TAG_END };
 #define TAG(kind, extent)                                                      \
     (CHAIN_TAG_LOCAL | (uint64_t)(kind) << 40 | (uint64_t)(extent))
@@ -325,17 +327,29 @@ void chain_dst_recount(struct chain *c, struct chain_out *out)
 {
     assert(c->appends == 0);
     c->alloc_stale = true;
+    c->alloc_failed_ms = 0;
     c->alloc_id = ++c->sync_ids;
     memset(c->alloc, 0, sizeof(c->alloc));
     ask_rows(c, out, 0);
+}
+
+void chain_dst_tick(struct chain *c, struct chain_out *out)
+{
+    if (!c->alloc_failed_ms || c->appends > 0 ||
+        c->now_ms - c->alloc_failed_ms < RECOUNT_MS)
+        return;
+    KT_REACH(recount_again);
+    chain_dst_recount(c, out);
 }
 
 void chain_dst_rows(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out)
 {
     uint32_t n = c->have_cfg ? c->cfg.n_extents : KT_SEGMENT_EXTENTS_MAX;
-    if (ev->err < 0 || ev->next <= ev->first)
-        return; /* a store like that is no target */
+    if (ev->err < 0 || ev->next <= ev->first) {
+        c->alloc_failed_ms = kt_max_u64(c->now_ms, 1);
+        return; /* no target before it succeeds */
+    }
     for (uint32_t i = 0; i < ev->n_rows; i++) {
         uint32_t x = ev->rows[i].extent;
         if (x < n && ev->rows[i].state & KT_DIGEST_F_ALLOC)

@@ -186,6 +186,7 @@ void chain_dst_sums(struct chain *c, const struct chain_event *ev,
 bool chain_dst_is_reset(uint64_t tag);
 /* Records that were refused have left traces in alloc: read it anew. */
 void chain_dst_recount(struct chain *c, struct chain_out *out);
+void chain_dst_tick(struct chain *c, struct chain_out *out);
 void chain_dst_rows(struct chain *c, const struct chain_event *ev,
                     struct chain_out *out);
 void chain_dst_appended(struct chain *c, const struct chain_event *ev,

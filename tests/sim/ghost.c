@@ -353,12 +353,31 @@ static struct gcfg *cfg_find(struct world *w, uint64_t chain, uint64_t epoch)
     return g;
 }
 
+/* What an old database cannot know (DESIGN 13): of the nodes that take part in
+ * the chain's newest configuration none was heard since the copy came back, and
+ * here is another. */
+static bool nobody_knows(struct world *w, uint64_t chain, uint64_t sum)
+{
+    const struct gcfg *g = w->ghost.cfgs;
+    while (g && g->chain != chain)
+        g = g->next;
+    if (!g || g->sum == sum || !hubnode_is_old(w))
+        return false;
+    for (unsigned i = 0; i < g->n_nodes; i++) {
+        if (hubnode_heard(w, &g->nodes[i]))
+            return false;
+    }
+    return true;
+}
+
 void ghost_committed(struct world *w, const struct kt_cfg *cfg)
 {
     uint64_t sum = cfg_sum(cfg);
     struct gcfg *g = cfg_find(w, cfg->chain, cfg->epoch);
     struct gchain *gc = &w->ghost.chains[cfg->chain - 1];
     w->seen_token = kt_max_u64(w->seen_token, cfg->token);
+    if (nobody_knows(w, cfg->chain, sum))
+        sim_end(w);
     SIM_CHECK(w, !g || g->sum == sum,
               "two configurations of epoch %" PRIu64 " (I1)", cfg->epoch);
     if (g)
@@ -370,6 +389,11 @@ void ghost_committed(struct world *w, const struct kt_cfg *cfg)
     g->chain = cfg->chain;
     g->epoch = gc->epoch = cfg->epoch;
     g->sum = sum;
+    for (unsigned i = 0; i < cfg->n_members; i++) {
+        unsigned state = cfg->members[i].state;
+        if (state == KT_M_SERVING || state == KT_M_SYNCING)
+            g->nodes[g->n_nodes++] = cfg->members[i].node.id;
+    }
     g->next = w->ghost.cfgs;
     w->ghost.cfgs = g;
     w->st->epochs++;

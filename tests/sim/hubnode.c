@@ -286,6 +286,7 @@ static void step(struct world *w, struct hub_event *ev)
         ev->wall_s = 1700000000 + w->now / 1000000;
         hub_step(&s->h, ev, &s->out);
         hub_check(&s->h);
+        s->is_old = s->is_old && !hub_in_recovery(&s->h);
         for (uint32_t k = 0; k < s->out.n; k++)
             act(w, &s->acts[k]);
         if (!s->out.more)
@@ -327,6 +328,7 @@ void hubnode_restore_old(struct world *w)
     hubnode_crash(w);
     const struct copy *c = &s->copies[rng_below(&s->old, n)];
     trace(w, SIM_EP_HUB, "old_copy", c->cluster.term, s->cluster.term, 0);
+    s->is_old = true;
     s->cluster = c->cluster;
     s->volume_row = c->volume_row;
     s->n_node_rows = c->n_node_rows;
@@ -517,4 +519,15 @@ const struct kt_cfg *hubnode_cfg(struct world *w, unsigned chain)
 struct hub *hubnode_hub(struct world *w)
 {
     return &w->hub->h;
+}
+
+bool hubnode_is_old(const struct world *w)
+{
+    return w->hub->is_old;
+}
+
+bool hubnode_heard(const struct world *w, const struct kt_id *node)
+{
+    const struct hub_node *n = hub_node_of(&w->hub->h, node);
+    return n && n->seen;
 }

@@ -57,6 +57,7 @@ struct shub {
     unsigned n_copies;
     uint64_t copy_us;
     struct rng old; /* which copy, and when */
+    bool is_old;    /* one came back, and nobody has shown that */
     /* under way */
     struct txn *first, **last;
     bool storing, created;

@@ -59,9 +59,25 @@ bool hubnode_refuses(struct world *w, const struct snode *n)
                   !kt_id_eq(&n->node.boot, &k->row.node.boot)));
 }
 
+static void describe_nodes(const struct world *w, const struct hub *h)
+{
+    for (unsigned i = 0; i < h->nodes_max; i++) {
+        const struct hub_node *n = &h->nodes[i];
+        if (n->state == HUB_NODE_FREE)
+            continue;
+        bool lost = kt_id_eq(&n->row.node.id, &w->lost_node);
+        fprintf(stderr,
+                "node %s %02x%02x: state %u conn %" PRIu64 " inc %" PRIu64
+                "%s\n",
+                n->row.node.name, n->row.node.id.b[0], n->row.node.id.b[1],
+                n->state, n->conn, n->row.incarnation, lost ? " (lost)" : "");
+    }
+}
+
 void hubnode_describe(struct world *w)
 {
     const struct hub *h = hubnode_hub(w);
+    describe_nodes(w, h);
     for (unsigned i = 0; i < w->p.chains; i++) {
         const struct hub_chain *c = hub_chain_of(h, i + 1);
         if (!c)

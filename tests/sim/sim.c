@@ -94,7 +94,8 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
     current = w;
     if (o->die_at)
         hubnode_die_at(w, o->die_at, o->die_after);
-    if (setjmp(failed) == 0) {
+    switch (setjmp(failed)) {
+    case 0:
         if (direct)
             direct_run(w, direct);
         else
@@ -107,6 +108,13 @@ static bool run_seed(const struct options *o, uint64_t seed, const char *direct)
         world_free(w);
         me->stats.seeds++;
         return true;
+    case SIM_ENDED:
+        current = NULL;
+        me->stats.seeds++;
+        me->stats.blind++;
+        return true;
+    default:
+        break;
     }
     current = NULL;
     sigset_t set;
@@ -139,11 +147,12 @@ static void print_stats(double seconds)
     printf("sim: %" PRIu64 " kills, %" PRIu64 " power losses (%" PRIu64
            " total), %" PRIu64 " pauses, %" PRIu64 " resets, %" PRIu64
            " partitions, %" PRIu64 " EIOs, %" PRIu64 " hub kills, %" PRIu64
-           " old copies of its database, %" PRIu64 " client kills, %" PRIu64
-           " steals\n",
+           " old copies of its database (%" PRIu64
+           " worlds ended: nobody alive "
+           "could know), %" PRIu64 " client kills, %" PRIu64 " steals\n",
            s->kills, s->powers, s->powers_all, s->pauses, s->resets,
-           s->partitions, s->eios, s->hub_kills, s->old_copies, s->client_kills,
-           s->steals);
+           s->partitions, s->eios, s->hub_kills, s->old_copies, s->blind,
+           s->client_kills, s->steals);
     printf("sim: disks: ");
     disk_print(s);
     printf("; %" PRIu64 " answers damaged, %" PRIu64

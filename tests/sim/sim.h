@@ -126,7 +126,7 @@ struct sim_stats {
     uint64_t epochs, vgens, attaches, fences, kills, powers, powers_all;
     uint64_t pauses, resets, partitions, hub_kills, client_kills, steals;
     uint64_t eios, replays, resends, dups, gaps, resumes, resyncs, extents;
-    uint64_t old_copies;
+    uint64_t old_copies, blind; /* blind: nobody alive could know of it */
     uint64_t skips, eq_records, msgs, virtual_ms, cuts, behind;
     uint64_t hand_overs, hand_overs_refused, relays, slow;
     uint64_t suffixes, log_records;
@@ -169,6 +169,8 @@ struct gchain {
 struct gcfg { /* committed by the hub */
     struct gcfg *next;
     uint64_t chain, epoch, sum;
+    struct kt_id nodes[KT_MEMBERS_MAX]; /* that take part in it */
+    unsigned n_nodes;
     struct grec *at; /* where its members began */
 };
 struct ghost {
@@ -332,6 +334,10 @@ void hubnode_conn_down(struct world *w, uint64_t conn);
 /* It is killed, and its rows are those of some time ago. */
 void hubnode_restore_old(struct world *w);
 void hubnode_keep_copy(struct world *w);
+/* An old copy came back, and nobody has shown that it is old. */
+bool hubnode_is_old(const struct world *w);
+/* That node registered since the hub started. */
+bool hubnode_heard(const struct world *w, const struct kt_id *node);
 /* It dies at its nth commit from now, before it is durable or right after. */
 void hubnode_die_at(struct world *w, uint64_t n, bool after);
 uint64_t hubnode_commits(const struct world *w);
@@ -531,6 +537,9 @@ void ep_conn_down(struct world *w, unsigned ep, struct sconn *c, int err);
 /* ---- trace.c ---- */
 void trace(struct world *w, unsigned ep, const char *what, uint64_t a,
            uint64_t b, uint64_t c);
+#define SIM_ENDED 2 /* what the jump brings */
+/* Beyond what is promised, by no fault of anybody: this world ends, counted. */
+void sim_end(struct world *w) __attribute__((noreturn));
 void sim_fail(struct world *w, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), noreturn));
 void trace_print_last(const struct world *w);

@@ -50,6 +50,11 @@ void trace_print_last(const struct world *w)
         print_entry(&w->last[i % TRACE_LAST], stderr);
 }
 
+void sim_end(struct world *w)
+{
+    longjmp(*w->fail, SIM_ENDED);
+}
+
 void sim_fail(struct world *w, const char *fmt, ...)
 {
     static char text[400];

@@ -276,6 +276,47 @@ static void a_token_that_no_node_knows_is_good_after_an_older_one(void **state)
     }
 }
 
+/* Who held the volume when the copy was made was fenced since, and others
+ * wrote: it does not hold it again, although nobody does. */
+static void a_holder_of_the_copy_that_was_detached_stays_so(void **state)
+{
+    struct world *w = w_new(3);
+    struct kt_msg m = {.type = KT_MSG_DETACH, .req = 9};
+
+    (void)state;
+    w_volume(w, 3);
+    attach(w, 2);
+    struct w_db copy = w->db;
+    m.u.attach.volume_id = copy.volume_rows[0].id;
+    m.u.attach.client = copy.volume_rows[0].att.client;
+    m.u.attach.token = copy.volume_rows[0].att.token;
+    w_attach(w, w_client(w, 3), "v", 3, true);
+    w_run(w, 100);
+    uint64_t later = w_cfg(w, 1)->token;
+    assert_true(later > m.u.attach.token);
+    struct kt_msg d = m;
+    d.u.attach.client = w_cfg(w, 1)->client;
+    d.u.attach.token = later;
+    w_say(w, w_client(w, 3), &d);
+    w_run(w, 100);
+    assert_int_equal(w_cfg(w, 1)->token, 0);
+
+    restore(w, &copy);
+    all_register(w);
+    w_run(w, 1000);
+    assert_false(hub_in_recovery(&w->h));
+    assert_int_equal(w_cfg(w, 1)->token, 0);
+    m.type = KT_MSG_RENEW;
+    uint64_t conn = w_client(w, 2);
+    w_say(w, conn, &m);
+    w_settle(w);
+    assert_int_equal(w_last(w, conn, KT_MSG_ERROR)->msg.u.error.err,
+                     KT_E_FENCED);
+    attach(w, 4);
+    assert_true(w_cfg(w, 1)->token > later);
+    w_free(w);
+}
+
 /* It asked before anybody had shown that the database is old. */
 static void a_token_drawn_from_the_old_copy_is_void(void **state)
 {
@@ -576,6 +617,7 @@ int main(void)
         cmocka_unit_test(a_crash_at_any_commit_loses_nothing),
         cmocka_unit_test(a_fenced_client_stays_fenced),
         cmocka_unit_test(a_token_that_no_node_knows_is_good_after_an_older_one),
+        cmocka_unit_test(a_holder_of_the_copy_that_was_detached_stays_so),
         cmocka_unit_test(a_token_drawn_from_the_old_copy_is_void),
         cmocka_unit_test(a_volume_made_since_is_found_again),
         cmocka_unit_test(a_volume_removed_since_is_not_served_as_an_empty_one),
