@@ -293,7 +293,7 @@ struct chain {
     bool alloc_stale;
     uint64_t alloc_id;
     uint64_t alloc_failed_ms; /* such a reading did; 0: none, or it goes on */
-    uint64_t bytes;                      /* payload in the ring */
+    uint64_t bytes;           /* payload in the ring */
     struct chain_entry ring[CHAIN_RING]; /* by seq % CHAIN_RING */
 
     /* pred side */

@@ -25,6 +25,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/faults.c \
 	%D%/ghost.c \
 	%D%/hubnode.c \
+	%D%/hubapi.h \
 	%D%/hubnode.h \
 	%D%/hubsee.c \
 	%D%/jobs.c \

@@ -478,3 +478,28 @@ void w_free(struct world *w)
     free(w->queue);
     free(w);
 }
+
+void w_restore(struct world *w, const struct w_db *copy)
+{
+    w->db = *copy;
+    w_hub_start(w);
+    w_forget(w);
+}
+
+void w_register_all(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_peers; i++) {
+        if (w->p[i].up)
+            w_register(w, i);
+    }
+    w_run(w, 100);
+}
+
+void w_take(struct world *w, uint8_t id)
+{
+    uint64_t conn = w_client(w, id);
+
+    w_attach(w, conn, "v", id, true);
+    w_run(w, 300);
+    assert_non_null(w_last(w, conn, KT_MSG_ATTACH_OK));
+}

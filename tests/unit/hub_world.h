@@ -97,6 +97,9 @@ void w_run(struct world *w, uint64_t ms);
 void w_settle(struct world *w); /* without moving time */
 
 void w_hub_start(struct world *w); /* from the stored rows; everybody lost */
+/* The same from a copy; nobody has registered yet. */
+void w_restore(struct world *w, const struct w_db *copy);
+void w_register_all(struct world *w); /* of those that are up */
 void w_peer_start(struct world *w, unsigned i, bool lossless);
 void w_peer_kill(struct world *w, unsigned i); /* confirmed by a probe */
 void w_peer_reconnect(struct world *w, unsigned i);
@@ -107,6 +110,8 @@ uint64_t w_client(struct world *w, uint8_t id); /* connects; the connection */
 void w_hangup(struct world *w, uint64_t conn);
 void w_attach(struct world *w, uint64_t conn, const char *volume, uint8_t id,
               bool steal);
+/* A new client takes the volume "v" from whoever has it. */
+void w_take(struct world *w, uint8_t id);
 void w_create(struct world *w, const char *name, uint64_t size,
               uint64_t segment, unsigned replicas);
 void w_rm(struct world *w, const char *name);

@@ -4,23 +4,6 @@
 
 #include "tests/unit/hub_world.h"
 
-/* The hub, from a copy of its database; nobody has registered yet. */
-static void restore(struct world *w, const struct w_db *copy)
-{
-    w->db = *copy;
-    w_hub_start(w);
-    w_forget(w);
-}
-
-static void all_register(struct world *w)
-{
-    for (unsigned i = 0; i < w->n_peers; i++) {
-        if (w->p[i].up)
-            w_register(w, i);
-    }
-    w_run(w, 100);
-}
-
 /* An epoch later, with records that only the new configuration has. */
 static void move_on(struct world *w)
 {
@@ -50,8 +33,8 @@ static void a_copy_of_today_is_no_old_copy(void **state)
     (void)state;
     w_volume(w, 3);
     struct w_db copy = w->db;
-    restore(w, &copy);
-    all_register(w);
+    w_restore(w, &copy);
+    w_register_all(w);
     assert_false(hub_in_recovery(&w->h));
     assert_int_equal(hub_chain_health(&w->h, chain_1(w)), HUB_HEALTHY);
     w_free(w);
@@ -70,7 +53,7 @@ static void an_old_copy_asks_every_member_before_it_decides(void **state)
     unsigned head = w_peer_of(w, w_cfg(w, 1), 0);
     unsigned tail = w_peer_of(w, w_cfg(w, 1), 1);
 
-    restore(w, &copy);
+    w_restore(w, &copy);
     w_register(w, head);
     w_run(w, 100);
     assert_true(hub_in_recovery(&w->h));
@@ -100,11 +83,11 @@ static void the_nodes_learn_the_new_mark_only_at_the_end(void **state)
     w_volume(w, 3);
     struct w_db copy = w->db;
     w_hub_start(w); /* a later start, which the nodes hear of */
-    all_register(w);
+    w_register_all(w);
     uint64_t seen = w->p[0].hub_term;
     struct kt_id old = w->p[0].hub_mark;
 
-    restore(w, &copy);
+    w_restore(w, &copy);
     w_register(w, 0);
     w_register(w, 1);
     w_run(w, 5000);
@@ -137,7 +120,7 @@ static void a_hub_that_restarts_in_the_middle_goes_on_with_it(void **state)
     unsigned tail = w_peer_of(w, w_cfg(w, 1), 1);
     unsigned gone = w_peer_of(w, w_cfg(w, 1), 2);
 
-    restore(w, &copy);
+    w_restore(w, &copy);
     w_register(w, head);
     w_run(w, 100);
     assert_true(hub_in_recovery(&w->h));
@@ -167,14 +150,14 @@ static void a_crash_at_any_commit_loses_nothing(void **state)
         w_peer_start(w, w_peer_of(w, w_cfg(w, 1), 2), true);
         w_run(w, 100);
         uint64_t epoch = w_cfg(w, 1)->epoch;
-        restore(w, &copy);
+        w_restore(w, &copy);
         w->crash_at = w->commits + at;
-        all_register(w);
+        w_register_all(w);
         w_run(w, 3000);
         bool crashed = w->crashed;
         if (crashed) {
             w_hub_start(w);
-            all_register(w);
+            w_register_all(w);
             w_run(w, 3000);
         }
         assert_false(hub_in_recovery(&w->h));
@@ -187,161 +170,6 @@ static void a_crash_at_any_commit_loses_nothing(void **state)
             break;
         assert_true(at < 40);
     }
-}
-
-static void attach(struct world *w, uint8_t id)
-{
-    uint64_t conn = w_client(w, id);
-
-    w_attach(w, conn, "v", id, true);
-    w_run(w, 300);
-    assert_non_null(w_last(w, conn, KT_MSG_ATTACH_OK));
-}
-
-static void a_fenced_client_stays_fenced(void **state)
-{
-    struct world *w = w_new(3);
-    struct kt_msg m = {.type = KT_MSG_RENEW, .req = 9};
-
-    (void)state;
-    w_volume(w, 3);
-    attach(w, 1);
-    struct w_db copy = w->db;
-    uint64_t old = copy.volume_rows[0].att.token;
-    attach(w, 2);
-    attach(w, 3);
-    uint64_t token = w_cfg(w, 1)->token;
-
-    restore(w, &copy);
-    uint64_t conn = w_client(w, 3);
-    m.u.attach.volume_id = w->db.volume_rows[0].id;
-    m.u.attach.token = token; /* never given out, says the database */
-    w_say(w, conn, &m);
-    w_settle(w);
-    assert_int_equal(w_last(w, conn, KT_MSG_ERROR)->msg.u.error.err, KT_E_BUSY);
-    assert_true(hub_in_recovery(&w->h));
-    all_register(w);
-    w_run(w, 1000);
-    assert_false(hub_in_recovery(&w->h));
-    assert_int_equal(w_cfg(w, 1)->token, token);
-    w_say(w, conn, &m);
-    w_settle(w);
-    assert_non_null(w_last(w, conn, KT_MSG_RENEW_OK));
-    m.u.attach.token = old;
-    w_say(w, conn, &m);
-    w_settle(w);
-    assert_int_equal(w_last(w, conn, KT_MSG_ERROR)->msg.u.error.err,
-                     KT_E_FENCED);
-    attach(w, 4);
-    assert_true(w_cfg(w, 1)->token > token);
-    w_free(w);
-}
-
-/* All power was lost before a member heard of the last attachment. If they know
- * of a holder, that was before it; else nobody can say whether it was. */
-static void a_token_that_no_node_knows_is_good_after_an_older_one(void **state)
-{
-    (void)state;
-    for (unsigned held = 0; held < 2; held++) {
-        struct world *w = w_new(3);
-        struct kt_msg m = {.type = KT_MSG_RENEW, .req = 9};
-        struct w_copy was[3];
-        w_volume(w, 3);
-        if (held)
-            attach(w, 1);
-        struct w_db copy = w->db;
-        for (unsigned i = 0; i < 3; i++)
-            was[i] = w->p[i].copy[1];
-        attach(w, 2);
-        m.u.attach.volume_id = w->db.volume_rows[0].id;
-        m.u.attach.client = w->db.volume_rows[0].att.client;
-        m.u.attach.token = w->db.volume_rows[0].att.token;
-        for (unsigned i = 0; i < 3; i++)
-            w->p[i].copy[1] = was[i];
-        restore(w, &copy);
-        uint64_t conn = w_client(w, 2);
-        w_say(w, conn, &m);
-        all_register(w);
-        w_run(w, 1000);
-        assert_false(hub_in_recovery(&w->h));
-        assert_int_equal(w_cfg(w, 1)->token, held ? m.u.attach.token : 0);
-        w_forget(w);
-        w_say(w, conn, &m);
-        w_run(w, 1000);
-        assert_false(hub_in_recovery(&w->h));
-        assert_true(!w_last(w, conn, KT_MSG_RENEW_OK) == !held);
-        attach(w, 3);
-        assert_true(w_cfg(w, 1)->token > m.u.attach.token);
-        w_free(w);
-    }
-}
-
-/* Who held the volume when the copy was made was fenced since, and others
- * wrote: it does not hold it again, although nobody does. */
-static void a_holder_of_the_copy_that_was_detached_stays_so(void **state)
-{
-    struct world *w = w_new(3);
-    struct kt_msg m = {.type = KT_MSG_DETACH, .req = 9};
-
-    (void)state;
-    w_volume(w, 3);
-    attach(w, 2);
-    struct w_db copy = w->db;
-    m.u.attach.volume_id = copy.volume_rows[0].id;
-    m.u.attach.client = copy.volume_rows[0].att.client;
-    m.u.attach.token = copy.volume_rows[0].att.token;
-    w_attach(w, w_client(w, 3), "v", 3, true);
-    w_run(w, 100);
-    uint64_t later = w_cfg(w, 1)->token;
-    assert_true(later > m.u.attach.token);
-    struct kt_msg d = m;
-    d.u.attach.client = w_cfg(w, 1)->client;
-    d.u.attach.token = later;
-    w_say(w, w_client(w, 3), &d);
-    w_run(w, 100);
-    assert_int_equal(w_cfg(w, 1)->token, 0);
-
-    restore(w, &copy);
-    all_register(w);
-    w_run(w, 1000);
-    assert_false(hub_in_recovery(&w->h));
-    assert_int_equal(w_cfg(w, 1)->token, 0);
-    m.type = KT_MSG_RENEW;
-    uint64_t conn = w_client(w, 2);
-    w_say(w, conn, &m);
-    w_settle(w);
-    assert_int_equal(w_last(w, conn, KT_MSG_ERROR)->msg.u.error.err,
-                     KT_E_FENCED);
-    attach(w, 4);
-    assert_true(w_cfg(w, 1)->token > later);
-    w_free(w);
-}
-
-/* It asked before anybody had shown that the database is old. */
-static void a_token_drawn_from_the_old_copy_is_void(void **state)
-{
-    struct world *w = w_new(3);
-    uint64_t conn;
-
-    (void)state;
-    w_volume(w, 3);
-    struct w_db copy = w->db;
-    attach(w, 2);
-    uint64_t token = w_cfg(w, 1)->token;
-    struct kt_id holder = w_cfg(w, 1)->client;
-
-    restore(w, &copy);
-    conn = w_client(w, 3);
-    w_attach(w, conn, "v", 3, false);
-    assert_int_equal(w->db.volume_rows[0].att.token, token);
-    all_register(w);
-    w_run(w, 1000);
-    assert_false(hub_in_recovery(&w->h));
-    assert_null(w_last(w, conn, KT_MSG_ATTACH_OK));
-    assert_int_equal(w_last(w, conn, KT_MSG_ERROR)->msg.u.error.err, KT_E_BUSY);
-    assert_int_equal(w_cfg(w, 1)->token, token);
-    assert_memory_equal(&w_cfg(w, 1)->client, &holder, sizeof(holder));
-    w_free(w);
 }
 
 static void a_volume_made_since_is_found_again(void **state)
@@ -357,8 +185,8 @@ static void a_volume_made_since_is_found_again(void **state)
     struct kt_id id = w_cfg(w, 2)->volume;
     uint64_t next = w->db.cluster.next_chain;
 
-    restore(w, &copy);
-    all_register(w);
+    w_restore(w, &copy);
+    w_register_all(w);
     w_run(w, 2000);
     assert_false(hub_in_recovery(&w->h));
     assert_int_equal(w->db.cluster.next_chain, next);
@@ -393,10 +221,10 @@ static void a_volume_removed_since_is_not_served_as_an_empty_one(void **state)
     w_run(w, 200);
     assert_int_equal(w->p[0].releases, 1);
     w_hub_start(w);
-    all_register(w);
+    w_register_all(w);
 
-    restore(w, &copy);
-    all_register(w);
+    w_restore(w, &copy);
+    w_register_all(w);
     w_run(w, 3000);
     assert_false(hub_in_recovery(&w->h));
     w_forget(w);
@@ -437,9 +265,9 @@ static void a_volume_half_made_in_the_copy_is_not_removed(void **state)
     copy.chain_rows[0].cfg.n_last = 0;
     for (unsigned i = 0; i < 3; i++)
         copy.chain_rows[0].cfg.members[i].state = KT_M_WAITING;
-    restore(w, &copy);
+    w_restore(w, &copy);
     w_run(w, 1000);
-    all_register(w);
+    w_register_all(w);
     w_run(w, 1000);
     assert_int_equal(w->p[0].releases, 0);
     assert_int_equal(w->db.n_volumes, 1);
@@ -454,14 +282,14 @@ static void a_node_named_lost_is_not_waited_for(void **state)
 
     (void)state;
     w_volume(w, 3);
-    attach(w, 1);
+    w_take(w, 1);
     struct w_db copy = w->db;
     move_on(w);
     unsigned gone = w_peer_of(w, w_cfg(w, 1), 2);
     uint64_t epoch = w_cfg(w, 1)->epoch, token = w_cfg(w, 1)->token;
 
-    restore(w, &copy);
-    all_register(w);
+    w_restore(w, &copy);
+    w_register_all(w);
     w_run(w, 20000);
     assert_true(hub_in_recovery(&w->h));
     w_recover(w, "nobody");
@@ -491,7 +319,7 @@ static void too_many_lost_fence_the_writer(void **state)
 
     (void)state;
     w_volume(w, 3);
-    attach(w, 1);
+    w_take(w, 1);
     struct w_db copy = w->db;
     uint64_t token = w_cfg(w, 1)->token;
     unsigned left = w_peer_of(w, w_cfg(w, 1), 2);
@@ -499,7 +327,7 @@ static void too_many_lost_fence_the_writer(void **state)
     w_peer_kill(w, (left + 1) % 3);
     w_peer_kill(w, (left + 2) % 3);
 
-    restore(w, &copy);
+    w_restore(w, &copy);
     w->p[left].hub_term += 9; /* it had heard of a later start */
     w_peer_start(w, left, true);
     w_run(w, 1000);
@@ -526,13 +354,13 @@ static void a_node_that_comes_late_shows_nothing_new(void **state)
     w_volume(w, 3);
     struct w_db copy = w->db;
     w_hub_start(w);
-    all_register(w);
+    w_register_all(w);
     unsigned spare = 0;
     while (kt_cfg_find(w_cfg(w, 1), &w->p[spare].store) >= 0)
         spare++;
     w_peer_kill(w, spare);
-    restore(w, &copy);
-    all_register(w);
+    w_restore(w, &copy);
+    w_register_all(w);
     w_run(w, 1000);
     assert_true(hub_in_recovery(&w->h)); /* it may know of other chains */
     assert_int_equal(hub_chain_health(&w->h, chain_1(w)), HUB_HEALTHY);
@@ -555,7 +383,7 @@ static void a_lost_database_is_made_again_from_the_nodes(void **state)
 
     (void)state;
     w_volume(w, 3);
-    attach(w, 1);
+    w_take(w, 1);
     w_create(w, "w", 40 << 20, 16 << 20, 2);
     w_run(w, 200);
     assert_int_equal(w->done_act.err, 0);
@@ -566,8 +394,8 @@ static void a_lost_database_is_made_again_from_the_nodes(void **state)
     empty.cluster.next_chain = 1;
     empty.cluster.segment_bytes = KT_SEGMENT_BYTES_DEFAULT;
     empty.cluster.recover = HUB_RECOVER_EMPTY;
-    restore(w, &empty);
-    all_register(w);
+    w_restore(w, &empty);
+    w_register_all(w);
     w_run(w, 20000);
     assert_true(hub_in_recovery(&w->h)); /* who knows who is missing? */
     assert_int_equal(count_to(w, KT_MSG_SEAL), 0);
@@ -595,10 +423,10 @@ static void a_member_that_lost_its_copy_is_left_behind(void **state)
     struct w_db copy = w->db;
     unsigned last = w_peer_of(w, w_cfg(w, 1), 2);
     w_hub_start(w);
-    all_register(w);
+    w_register_all(w);
     memset(&w->p[last].copy[1], 0, sizeof(w->p[last].copy[1]));
-    restore(w, &copy);
-    all_register(w);
+    w_restore(w, &copy);
+    w_register_all(w);
     w_run(w, 2000);
     assert_false(hub_in_recovery(&w->h));
     assert_int_equal(kt_cfg_serving(w_cfg(w, 1)), 2);
@@ -615,10 +443,6 @@ int main(void)
         cmocka_unit_test(the_nodes_learn_the_new_mark_only_at_the_end),
         cmocka_unit_test(a_hub_that_restarts_in_the_middle_goes_on_with_it),
         cmocka_unit_test(a_crash_at_any_commit_loses_nothing),
-        cmocka_unit_test(a_fenced_client_stays_fenced),
-        cmocka_unit_test(a_token_that_no_node_knows_is_good_after_an_older_one),
-        cmocka_unit_test(a_holder_of_the_copy_that_was_detached_stays_so),
-        cmocka_unit_test(a_token_drawn_from_the_old_copy_is_void),
         cmocka_unit_test(a_volume_made_since_is_found_again),
         cmocka_unit_test(a_volume_removed_since_is_not_served_as_an_empty_one),
         cmocka_unit_test(a_volume_half_made_in_the_copy_is_not_removed),
