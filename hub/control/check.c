@@ -27,6 +27,8 @@ static bool has_continuity(const struct hub_chain *c, unsigned member)
         return true; /* nothing was acknowledged yet */
     if (at < 0 || s->cont_base > cfg->last[at].incarnation)
         return false;
+    if (s->incarnation == cfg->last[at].incarnation)
+        return true; /* it saw all that was acknowledged */
     for (unsigned i = 0; i < cfg->n_members; i++) {
         const struct hub_sealed *o = &c->op.m[i];
         if (i != member && o->ok && !o->foreign && last_of(cfg, i) >= 0 &&

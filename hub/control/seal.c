@@ -53,12 +53,16 @@ static bool continuous(const struct hub_chain *c, unsigned member)
 {
     const struct kt_cfg *cfg = &c->row.cfg;
     const struct hub_sealed *s = &c->op.m[member];
+    uint64_t was = last_incarnation(cfg, &cfg->members[member].store);
 
     if (cfg->last_epoch == 0)
         return true;
-    if (KT_RULE(vgen) &&
-        s->cont_base > last_incarnation(cfg, &cfg->members[member].store))
+    if (KT_RULE(vgen) && s->cont_base > was)
         return false;
+    /* It never ended: nothing was acknowledged without it. What others say of
+     * that after a start may be too much, for then they count all they have. */
+    if (s->incarnation == was)
+        return true;
     for (unsigned i = 0; i < cfg->n_members; i++) {
         const struct hub_sealed *o = &c->op.m[i];
         if (KT_RULE(cont_acked) && i != member && o->ok && !o->foreign &&

@@ -423,7 +423,8 @@ static void hub_turn(struct sclient *c)
         send_hub(c, KT_MSG_ATTACH);
     } else if (c->state == CL_ATTACH && w->now - c->asked_us > DEAF_US) {
         send_hub(c, KT_MSG_ATTACH);
-    } else if (c->state == CL_RUN && !(c->leaving_us && c->flushed)) {
+    } else if (c->state == CL_RUN &&
+               !(c->leaving_us && c->flushed && c->in_flight == 0)) {
         bool more = cut_more(c);
         if (more || c->renew_us <= w->now) {
             c->renew_us = w->now + RENEW_US;
