@@ -212,20 +212,17 @@ static void a_reverted_member_has_no_continuity(void **state)
     const struct kt_cfg *c = w_volume(w, 3);
     uint64_t chain = c->chain;
     unsigned bad = w_peer_of(w, c, 0), good = w_peer_of(w, c, 1);
+    unsigned third = w_peer_of(w, c, 2);
 
     w_write(w, chain, 9);
     /* bad says it has more, lost its tail, and the others know better */
     w->p[bad].copy[chain].applied.seq = 4;
     w->p[bad].copy[chain].acked = 4;
-    for (unsigned i = 0; i < 3; i++) {
-        if (i != bad)
-            w->p[i].cont_base = w->p[i].incarnation + 1;
-    }
+    w->p[good].cont_base = w->p[good].incarnation + 1;
+    w->p[third].cont_base = w->p[third].incarnation + 1;
     w_peer_start(w, bad, true);
-    for (unsigned i = 0; i < 3; i++) {
-        if (i != bad)
-            w_peer_start(w, i, true);
-    }
+    w_peer_start(w, good, true);
+    w_peer_start(w, third, true);
     w_run(w, 31000);
     c = w_cfg(w, chain);
     assert_int_equal(c->vgen, 2);
