@@ -153,6 +153,7 @@ void hub_commit(struct hub *h, struct hub_chain *c)
     next->base_seq = op->m[op->donor].applied.seq;
     next->client = v->row.att.client;
     next->token = v->row.att.token;
+    next->next_token = v->row.next_token;
     if (hub_order_promoted(c) >= 0)
         next->history = c->order.history;
     if (!hub_seal_tally(h, c).cont || hub_order_promoted(c) >= 0) {

@@ -403,6 +403,7 @@ struct hub_chain {
         bool from_node;          /* op.next was some node's */
         uint64_t ask_ms;
         uint64_t token; /* greatest seen in any configuration */
+        uint64_t next_token;
         struct kt_id client;
     } regain;
     struct {           /* what a person ordered */

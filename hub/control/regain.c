@@ -199,6 +199,7 @@ static void on_cfg(struct hub *h, struct hub_node *n, const struct kt_msg *m)
     c->regain.answered |= bit_of(h, n);
     c->regain.none &= ~bit_of(h, n);
     c->heard = kt_max_u64(c->heard, cfg->epoch);
+    c->regain.next_token = kt_max_u64(c->regain.next_token, cfg->next_token);
     if (cfg->token > c->regain.token) {
         c->regain.token = cfg->token;
         c->regain.client = cfg->client;
@@ -266,7 +267,7 @@ struct sum {
     bool through, whole, lost, lossy, all_from_nodes;
     bool held;  /* every chain, by the configuration that the nodes have */
     bool freed; /* some chain, by one that is newer than the database */
-    uint64_t token;
+    uint64_t token, next_token;
     struct kt_id client;
 };
 
@@ -278,13 +279,16 @@ static struct sum sum_up(const struct hub *h, const struct hub_volume *v)
 
     for (uint32_t i = 0; i < v->n_chains && s.through; i++) {
         const struct hub_chain *c = &h->chains[at];
+        const struct kt_cfg *cfg = &c->op.next.cfg;
         s.through = is_through(h, c);
         s.lost = s.lost || has_lost(h, c);
         s.lossy = s.lossy || hub_regain_lossy(h, c);
         s.whole = s.whole && !nobody_holds(h, c);
         s.all_from_nodes = s.all_from_nodes && c->regain.from_node;
-        s.held = s.held && c->op.next.cfg.token != 0;
-        s.freed = s.freed || (c->regain.from_node && c->op.next.cfg.token == 0);
+        s.held = s.held && cfg->token != 0;
+        s.freed = s.freed || (c->regain.from_node && cfg->token == 0 &&
+                              cfg->epoch > c->row.cfg.epoch);
+        s.next_token = kt_max_u64(s.next_token, c->regain.next_token);
         if (c->regain.token > s.token) {
             s.token = c->regain.token;
             s.client = c->regain.client;
@@ -352,6 +356,7 @@ static void leave_out(const struct hub *h, struct hub_volume *v,
     v->unknown_from = kt_max_u64(known, v->shown_token + 1);
     v->fresh_from = kt_max_u64(v->unknown_from, term * h->token_step);
     row->next_token = kt_max_u64(row->next_token, v->fresh_from);
+    row->next_token = kt_max_u64(row->next_token, s->next_token);
     v->fresh_from = row->next_token;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A configuration's bytes, little-endian. Pure.
  *
- *   magic u32 "KCF1" | version u8 = 1 | phase u8 | want_r u8 | min_write u8
+ *   magic u32 "KCF1" | version u8 = 2 | phase u8 | want_r u8 | min_write u8
  *   | durability u8 | mode u8 | n_members u8 | n_last u8
  *   | chain u64 | volume 16 | seg u32 | n_extents u32 | first_extent u64
  *   | epoch u64 | history 16 | vgen u64 | client 16 | token u64 | gen u32
- *   | last_epoch u64 | base_seq u64
+ *   | last_epoch u64 | base_seq u64 | next_token u64 (not in version 1)
  *   | n_members times: store 16 | incarnation u64 | state u8 | node
  *   | n_last times: store 16 | incarnation u64
  *   | XXH3-64 of all before u64
@@ -20,7 +20,8 @@
 #include "lib/base/sum.h"
 
 #define CFG_MAGIC 0x3146434bu
-#define CFG_VERSION 1u
+#define CFG_VERSION 2u
+#define CFG_TOKENS 2u /* since then next_token is in it */
 
 const char *kt_member_state_name(unsigned state)
 {
@@ -154,6 +155,8 @@ const char *kt_cfg_invalid(const struct kt_cfg *c)
         return "the mode is unknown";
     if (c->token == 0 && !kt_id_is_zero(&c->client))
         return "the writer has no token";
+    if (c->next_token && c->token >= c->next_token)
+        return "the writer's token was not given out yet";
     const char *why = members_invalid(c);
     return why ? why : last_invalid(c);
 }
@@ -225,6 +228,7 @@ size_t kt_cfg_encode(const struct kt_cfg *cfg, uint8_t ret[KT_CFG_BYTES_MAX])
     kt_put_u32(&c, cfg->gen);
     kt_put_u64(&c, cfg->last_epoch);
     kt_put_u64(&c, cfg->base_seq);
+    kt_put_u64(&c, cfg->next_token);
     for (unsigned i = 0; i < cfg->n_members; i++) {
         const struct kt_member *m = &cfg->members[i];
         kt_put_id(&c, &m->store);
@@ -242,7 +246,7 @@ size_t kt_cfg_encode(const struct kt_cfg *cfg, uint8_t ret[KT_CFG_BYTES_MAX])
     return len + 8;
 }
 
-static void get_rest(struct kt_cur *c, struct kt_cfg *cfg)
+static void get_rest(struct kt_cur *c, unsigned version, struct kt_cfg *cfg)
 {
     cfg->chain = kt_get_u64(c);
     kt_get_id(c, &cfg->volume);
@@ -257,6 +261,7 @@ static void get_rest(struct kt_cur *c, struct kt_cfg *cfg)
     cfg->gen = kt_get_u32(c);
     cfg->last_epoch = kt_get_u64(c);
     cfg->base_seq = kt_get_u64(c);
+    cfg->next_token = version >= CFG_TOKENS ? kt_get_u64(c) : 0;
     for (unsigned i = 0; i < cfg->n_members && !c->bad; i++) {
         struct kt_member *m = &cfg->members[i];
         kt_get_id(c, &m->store);
@@ -281,7 +286,9 @@ int kt_cfg_decode(const uint8_t *b, size_t len, struct kt_cfg *ret_c)
     struct kt_cur c = kt_cur_r(b, len - 8);
     struct kt_cfg cfg;
     memset(&cfg, 0, sizeof(cfg));
-    if (kt_get_u32(&c) != CFG_MAGIC || kt_get_u8(&c) != CFG_VERSION)
+    uint32_t magic = kt_get_u32(&c);
+    uint8_t version = kt_get_u8(&c);
+    if (magic != CFG_MAGIC || version < 1 || version > CFG_VERSION)
         return KT_E_PROTO;
     cfg.phase = kt_get_u8(&c);
     cfg.want_r = kt_get_u8(&c);
@@ -292,7 +299,7 @@ int kt_cfg_decode(const uint8_t *b, size_t len, struct kt_cfg *ret_c)
     cfg.n_last = kt_get_u8(&c);
     if (cfg.n_members > KT_MEMBERS_MAX || cfg.n_last > KT_MEMBERS_MAX)
         return KT_E_PROTO;
-    get_rest(&c, &cfg);
+    get_rest(&c, version, &cfg);
     if (c.bad || c.left != 0 || kt_cfg_invalid(&cfg))
         return KT_E_PROTO;
     *ret_c = cfg;

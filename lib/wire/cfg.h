@@ -61,6 +61,8 @@ struct kt_cfg {
     uint64_t vgen;
     struct kt_id client; /* the writer; zero = none */
     uint64_t token;      /* of its attachment; grows per volume; 0 = none */
+    /* Every token given out when this was committed is below; 0: not told. */
+    uint64_t next_token;
     uint8_t want_r, min_write;
     uint8_t durability; /* enum kt_durability */
     uint8_t mode;       /* enum kt_mode */

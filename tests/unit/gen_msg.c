@@ -102,6 +102,8 @@ void gen_cfg(struct gen *g, struct kt_cfg *c)
     c->n_last = (uint8_t)gen_below(g, KT_MEMBERS_MAX + 1);
     c->last_epoch = c->n_last ? c->epoch : 0;
     c->base_seq = gen_num(g);
+    if (c->token < UINT64_MAX / 2 && gen_below(g, 2))
+        c->next_token = c->token + 1 + gen_below(g, 9);
     for (unsigned i = 0; i < c->n_last; i++) {
         gen_id(g, &c->last[i].store);
         c->last[i].incarnation = gen_num(g);

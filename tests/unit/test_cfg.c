@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/unit/unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ static void example(struct kt_cfg *c)
     c->vgen = 3;
     memset(c->client.b, 0x33, 16);
     c->token = 5;
+    c->next_token = 0x0a09;
     c->want_r = 3;
     c->min_write = 2;
     c->n_members = 1;
@@ -43,7 +45,8 @@ static void example(struct kt_cfg *c)
     c->last[0].incarnation = 6;
 }
 
-static const char pinned[] =
+/* As version 1 had it: without next_token. */
+static const char pinned_1[] =
     "4b43463101020302000001010700000000000000111111111111111111111111"
     "1111111102000000001000000020000000000000020100000000000022222222"
     "2222222222222222222222220300000000000000333333333333333333333333"
@@ -52,6 +55,16 @@ static const char pinned[] =
     "55555555555555555566666666666666666666666666666666026e3101f92503"
     "3a3a3100000000444444444444444444444444444444440600000000000000e2"
     "36177ffe29f400";
+
+static const char pinned[] =
+    "4b43463102020302000001010700000000000000111111111111111111111111"
+    "1111111102000000001000000020000000000000020100000000000022222222"
+    "2222222222222222222222220300000000000000333333333333333333333333"
+    "3333333305000000000000000000000001010000000000000809000000000000"
+    "090a000000000000444444444444444444444444444444440600000000000000"
+    "0355555555555555555555555555555555666666666666666666666666666666"
+    "66026e3101f925033a3a31000000004444444444444444444444444444444406"
+    "000000000000002c84ae56c47f58a5";
 
 static void hex_of(const uint8_t *b, size_t n, char *ret)
 {
@@ -72,6 +85,26 @@ static void the_bytes_are_pinned(void **state)
     size_t n = kt_cfg_encode(&c, b);
     hex_of(b, n, hex);
     assert_string_equal(hex, pinned);
+}
+
+static void version_1_is_read_too(void **state)
+{
+    (void)state;
+    struct kt_cfg c, d;
+    uint8_t b[KT_CFG_BYTES_MAX];
+    size_t n = (sizeof(pinned_1) - 1) / 2;
+    for (size_t i = 0; i < n; i++) {
+        unsigned x;
+        assert_int_equal(sscanf(pinned_1 + 2 * i, "%2x", &x), 1);
+        b[i] = (uint8_t)x;
+    }
+    memset(&d, 0, sizeof(d));
+    assert_int_equal(kt_cfg_decode(b, n, &d), 0);
+    example(&c);
+    c.next_token = 0;
+    assert_memory_equal(&c, &d, sizeof(c));
+    b[4] = 3;
+    assert_int_equal(kt_cfg_decode(b, n, &d), KT_E_CORRUPT);
 }
 
 static void random_configurations_survive_the_codec(void **state)
@@ -256,6 +289,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_bytes_are_pinned),
+        cmocka_unit_test(version_1_is_read_too),
         cmocka_unit_test(random_configurations_survive_the_codec),
         cmocka_unit_test(the_largest_configuration_fits),
         cmocka_unit_test(every_flipped_bit_is_noticed),
