@@ -15,7 +15,8 @@ not_here+=' suffix_again brake'
 set -o pipefail
 lacking=$({
     "$sim" --seeds 1 2000 --keep-going --quiet --reach &&
-        "$sim" --direct all --reach
+        "$sim" --direct all --reach &&
+        "$sim" --file "${top_srcdir:?}/tests/sim/seeds" --reach
 } | awk -F '\t' -v not="$not_here" '
     BEGIN { split(not, a, " "); for (i in a) skip[a[i]] = 1 }
     $1 == "reach" { n[$2] += $3 }
