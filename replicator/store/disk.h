@@ -11,7 +11,8 @@
  * One write:
  *  1. store_append checks it, takes a slot if it needs one, gives it an lsn
  *     and a place in the log (append.c); without room it is held.
- *  2. The log thread writes it (logio.c); FUA: the sync thread syncs it.
+ *  2. The log thread writes it, with all that wait, as one group (logio.c);
+ * FUA: the sync thread syncs it.
  *  3. store_poll folds it into the visible state and the overlay, and
  *     completes it (append.c).
  *  4. Acked and durable, it goes to its slot with the next batch (apply.c),
@@ -82,6 +83,7 @@ struct rec {
     uint32_t off;
     bool takes;    /* its extent owns no slot before it, and owns one after */
     bool admitted; /* decided about; op.err says how */
+    bool begins;   /* a group in the log */
     struct extent_effect effect;
     struct kt_record rec;
     struct kt_buf *buf;
@@ -184,6 +186,8 @@ struct store {
     struct seg *spare;      /* the ones after cur, prepared */
     uint32_t n_segs;        /* in segs */
     bool preparing;         /* a spare segment */
+    struct seg *group_seg;  /* where the newest group is; NULL: of no life */
+    uint32_t group_recs, group_bytes; /* in it */
     uint64_t next_lsn, written_seen, durable_seen;
     uint64_t tail_lsn; /* first record not in the slots */
     struct rec *held, **held_last;
@@ -238,8 +242,10 @@ void *log_main(void *arg);
 void *sync_main(void *arg);
 /* Asks the sync thread to make everything up to lsn durable. */
 void log_sync(struct store *s, uint64_t lsn);
-/* Hands records, linked by log_next, to the log thread. */
-void log_write(struct store *s, struct rec *r);
+/* Gives the record its place in cur and hands it to the log thread. */
+void log_write(struct store *s, struct rec *r, uint32_t bytes);
+/* Where the next record goes when none is on its way. */
+uint32_t log_next_off(const struct store *s);
 
 /* seg.c: segments */
 void seg_name(uint64_t no, char ret_name[32]);

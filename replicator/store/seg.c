@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Log segments: log.NNNNNNNN, numbered without gaps; the newest takes the
  * records, the next one (the spare) is always prepared ahead, so that an
- * append never waits for a file to be made and never meets a full disk.
+ * append never waits for a file to be made and never meets a full disk. It is
+ * written over with zeros when it is made: a sync of records in it is one of
+ * their bytes and of nothing else.
  *
  * Applied segments are kept a while for store_log_read; beyond
  * LOG_SEGS_RETAINED, or when there is no room for a new file, the oldest one
@@ -18,6 +20,8 @@
 #include "replicator/store/disk.h"
 #include "replicator/store/io.h"
 
+const uint8_t io_zeros[IO_ZEROS_BYTES] __attribute__((aligned(4096))) = {0};
+
 int io_allocate(int fd, uint64_t off, uint64_t len)
 {
     int err;
@@ -25,6 +29,27 @@ int io_allocate(int fd, uint64_t off, uint64_t len)
         err = posix_fallocate(fd, (off_t)off, (off_t)len);
     while (err == EINTR);
     return -err;
+}
+
+/* Not through the page cache where that can be: it has no use for them, and
+ * large folios full of them make small writes there slow to sync. */
+int io_write_zeros(int fd, uint64_t len)
+{
+    int flags = fcntl(fd, F_GETFL), err = 0;
+    bool direct = flags >= 0 && !fcntl(fd, F_SETFL, flags | O_DIRECT);
+    for (uint64_t off = 0; off < len && !err;) {
+        uint64_t n = kt_min_u64(len - off, IO_ZEROS_BYTES);
+        err = kt_pwrite_all(fd, io_zeros, n, off);
+        if (err == -EINVAL && direct) {
+            direct = false;
+            err = fcntl(fd, F_SETFL, flags) ? -errno : 0;
+        } else {
+            off += n;
+        }
+    }
+    if (direct && fcntl(fd, F_SETFL, flags) && !err)
+        err = -errno;
+    return err;
 }
 
 void seg_name(uint64_t no, char ret_name[32])
@@ -76,6 +101,8 @@ static int file_new(struct store *s, const char *name)
     if (fd < 0)
         return -errno;
     int err = io_allocate(fd, 0, s->super.seg_bytes);
+    if (!err)
+        err = io_write_zeros(fd, s->super.seg_bytes);
     if (!err)
         return fd;
     close(fd);
@@ -213,7 +240,7 @@ void seg_want_spare(struct store *s)
 bool seg_room(struct store *s, uint32_t bytes)
 {
     assert(LOG_SEG_HEAD_BYTES + bytes <= s->super.seg_bytes);
-    if (s->cur->used + bytes <= s->super.seg_bytes)
+    if (log_align(s->cur->used) + bytes <= s->super.seg_bytes)
         return true;
     if (!s->spare) {
         seg_want_spare(s);
