@@ -161,6 +161,7 @@ struct slots {
     uint32_t n_files;
     bool growing, full;  /* full: of disk, or of capacity */
     uint64_t refused_us; /* when the file system last said ENOSPC */
+    uint64_t short_us;   /* the same, not forgotten when room was made */
 };
 
 struct bad_sector {
@@ -260,6 +261,9 @@ void seg_free(struct seg *g);
 bool seg_room(struct store *s, uint32_t bytes);
 /* Starts to prepare the next segment when there is none. */
 void seg_want_spare(struct store *s);
+/* Gives segments that are only retained back to the file system;
+ * slots_given_back follows. False: there are none. */
+bool seg_give_back(struct store *s);
 
 /* slots.c */
 int slots_open(struct store *s, bool create) KT_MUST_CHECK;
@@ -272,6 +276,8 @@ int slots_grow(struct store *s, uint32_t upto) KT_MUST_CHECK;
 /* Free ones that are ready. */
 uint32_t slots_spare(const struct store *s);
 void slots_want_more(struct store *s, uint32_t n);
+/* What is full may not be any more: tries at once. */
+void slots_given_back(struct store *s);
 /* A record takes a slot for e, which lasts until it is applied: nothing to do
  * when e has one still, or one is kept for it. Else from what is set aside for
  * its chain, else a free one. 0, -EAGAIN (more are being made ready),
