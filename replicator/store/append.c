@@ -122,13 +122,11 @@ static bool place(struct store *s, struct rec *r)
     if (!seg_room(s, bytes))
         return false;
     r->seg = s->cur;
-    r->off = s->cur->used;
     r->lsn = s->next_lsn++;
-    s->cur->used += bytes;
     s->cur->last_lsn = r->lsn;
     encode(s, r);
     fly(r);
-    log_write(s, r);
+    log_write(s, r, bytes);
     return true;
 }
 

@@ -196,7 +196,7 @@ static int plan_extent(struct batch *b, struct extent *e)
 static struct index_log plan_tail(const struct store *s)
 {
     struct index_log l = {.seg = s->cur->no,
-                          .off = s->cur->used,
+                          .off = log_next_off(s),
                           .lsn = s->next_lsn,
                           .durable_lsn = s->durable_seen};
     for (uint32_t i = 0; i < s->n_chains; i++) {

@@ -11,7 +11,8 @@
  * One write:
  *  1. store_append checks it, takes a slot if it needs one, gives it an lsn
  *     and a place in the log (append.c); without room it is held.
- *  2. The log thread writes it (logio.c); FUA: the sync thread syncs it.
+ *  2. The log thread writes it, with all that wait, as one group (logio.c);
+ * FUA: the sync thread syncs it.
  *  3. store_poll folds it into the visible state and the overlay, and
  *     completes it (append.c).
  *  4. Acked and durable, it goes to its slot with the next batch (apply.c),
@@ -82,6 +83,7 @@ struct rec {
     uint32_t off;
     bool takes;    /* its extent owns no slot before it, and owns one after */
     bool admitted; /* decided about; op.err says how */
+    bool begins;   /* a group in the log */
     struct extent_effect effect;
     struct kt_record rec;
     struct kt_buf *buf;
@@ -159,6 +161,7 @@ struct slots {
     uint32_t n_files;
     bool growing, full;  /* full: of disk, or of capacity */
     uint64_t refused_us; /* when the file system last said ENOSPC */
+    uint64_t short_us;   /* the same, not forgotten when room was made */
 };
 
 struct bad_sector {
@@ -184,6 +187,8 @@ struct store {
     struct seg *spare;      /* the ones after cur, prepared */
     uint32_t n_segs;        /* in segs */
     bool preparing;         /* a spare segment */
+    struct seg *group_seg;  /* where the newest group is; NULL: of no life */
+    uint32_t group_recs, group_bytes; /* in it */
     uint64_t next_lsn, written_seen, durable_seen;
     uint64_t tail_lsn; /* first record not in the slots */
     struct rec *held, **held_last;
@@ -238,8 +243,10 @@ void *log_main(void *arg);
 void *sync_main(void *arg);
 /* Asks the sync thread to make everything up to lsn durable. */
 void log_sync(struct store *s, uint64_t lsn);
-/* Hands records, linked by log_next, to the log thread. */
-void log_write(struct store *s, struct rec *r);
+/* Gives the record its place in cur and hands it to the log thread. */
+void log_write(struct store *s, struct rec *r, uint32_t bytes);
+/* Where the next record goes when none is on its way. */
+uint32_t log_next_off(const struct store *s);
 
 /* seg.c: segments */
 void seg_name(uint64_t no, char ret_name[32]);
@@ -254,6 +261,9 @@ void seg_free(struct seg *g);
 bool seg_room(struct store *s, uint32_t bytes);
 /* Starts to prepare the next segment when there is none. */
 void seg_want_spare(struct store *s);
+/* Gives segments that are only retained back to the file system;
+ * slots_given_back follows. False: there are none. */
+bool seg_give_back(struct store *s);
 
 /* slots.c */
 int slots_open(struct store *s, bool create) KT_MUST_CHECK;
@@ -266,6 +276,8 @@ int slots_grow(struct store *s, uint32_t upto) KT_MUST_CHECK;
 /* Free ones that are ready. */
 uint32_t slots_spare(const struct store *s);
 void slots_want_more(struct store *s, uint32_t n);
+/* What is full may not be any more: tries at once. */
+void slots_given_back(struct store *s);
 /* A record takes a slot for e, which lasts until it is applied: nothing to do
  * when e has one still, or one is kept for it. Else from what is set aside for
  * its chain, else a free one. 0, -EAGAIN (more are being made ready),

@@ -61,6 +61,9 @@ tests_unit_test_store_crash_SOURCES = tests/unit/test_store_crash.c \
 	$(kt_store_disk_rig)
 tests_unit_test_store_limits_SOURCES = tests/unit/test_store_limits.c \
 	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_older
+tests_unit_test_store_older_SOURCES = tests/unit/test_store_older.c \
+	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_mend
 tests_unit_test_store_mend_SOURCES = tests/unit/test_store_mend.c \
 	$(kt_store_disk_rig)

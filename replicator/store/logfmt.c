@@ -12,7 +12,11 @@
  *   | 72 chain u64 | 80 id (epoch u64, seq u64) | 96 prev | 112 token u64
  *   | 120 wseq u64 | 128 wstable u64 | 136 op u8 | 137 flags u8 | 138 zero u16
  *   | 140 extent u32 | 144 gen u32 | 148 off u32 | 152 len u32 | 156 zero u32
- *   | 160 keep u64[4] | 192 zeros | 248 XXH3-64 of the 248 before */
+ *   | 160 keep u64[4] | 192 ends u8 | 193 zeros | 248 XXH3-64 of the 248 before
+ *
+ * Records written by one call stand side by side; the last says `ends`, and
+ * zeros fill its page. The first of them is where the one before says the next
+ * one is: at its end, or at the next page. */
 #include "replicator/store/logfmt.h"
 
 #include "lib/base/cursor.h"
@@ -22,6 +26,7 @@
 #define SEG_MAGIC 0x313030474f4c544bu
 #define REC_MAGIC 0x4352544bu
 #define SUM_BYTES 8u
+#define ENDS_AT 192u
 
 static void seal(uint8_t *b, uint32_t bytes)
 {
@@ -135,8 +140,15 @@ void log_rec_encode(const struct log_rec_head *h,
     kt_put_u64(&c, h->sums_sum);
     kt_put_u64(&c, h->payload_sum);
     put_record(&c, &h->rec);
+    kt_put_u8(&c, h->ends);
     memset(c.p, 0, c.left);
     seal(ret, LOG_REC_HEAD_BYTES);
+}
+
+void log_rec_end(uint8_t b[LOG_REC_HEAD_BYTES])
+{
+    b[ENDS_AT] = 1;
+    seal(b, LOG_REC_HEAD_BYTES);
 }
 
 int log_rec_decode(const uint8_t b[LOG_REC_HEAD_BYTES],
@@ -156,6 +168,7 @@ int log_rec_decode(const uint8_t b[LOG_REC_HEAD_BYTES],
     ret_h->sums_sum = kt_get_u64(&c);
     ret_h->payload_sum = kt_get_u64(&c);
     get_record(&c, &ret_h->rec);
+    ret_h->ends = kt_get_u8(&c) == 1;
     if (ret_h->n_sums > KT_RECORD_SECTORS_MAX ||
         ret_h->data_len > KT_RECORD_BYTES_MAX || !ret_h->n_extents ||
         ret_h->n_extents > KT_SEGMENT_EXTENTS_MAX ||

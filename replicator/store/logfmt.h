@@ -8,6 +8,7 @@
 
 #define LOG_SEG_HEAD_BYTES 4096u
 #define LOG_REC_HEAD_BYTES 256u
+#define LOG_GROUP_ALIGN 4096u
 #define LOG_SEG_BYTES_MIN (2u << 20)
 #define LOG_SEG_BYTES_MAX (16u << 20)
 
@@ -34,10 +35,13 @@ struct log_rec_head {
     uint32_t n_sums, data_len;
     uint64_t sums_sum;    /* kt_sum64 of the sums; 0: none */
     uint64_t payload_sum; /* of a payload without sums; 0: none */
+    bool ends;            /* the last of a group: the next one is aligned */
     struct kt_record rec;
 };
 void log_rec_encode(const struct log_rec_head *h,
                     uint8_t ret[LOG_REC_HEAD_BYTES]);
+/* Makes an encoded head that of the last record of its group. */
+void log_rec_end(uint8_t b[LOG_REC_HEAD_BYTES]);
 /* 0 or KT_E_CORRUPT: not a record (torn, garbage, never written). */
 int log_rec_decode(const uint8_t b[LOG_REC_HEAD_BYTES],
                    struct log_rec_head *ret_h) KT_MUST_CHECK;
@@ -45,6 +49,11 @@ int log_rec_decode(const uint8_t b[LOG_REC_HEAD_BYTES],
 static inline uint32_t log_rec_bytes(uint32_t n_sums, uint32_t data_len)
 {
     return LOG_REC_HEAD_BYTES + 8 * n_sums + data_len;
+}
+/* Where a group may begin, at `off` or behind it. */
+static inline uint32_t log_align(uint32_t off)
+{
+    return (off + LOG_GROUP_ALIGN - 1) & ~(LOG_GROUP_ALIGN - 1);
 }
 /* True when sums and payload are the ones the head speaks of. */
 bool log_rec_check(const struct log_rec_head *h, const uint64_t *sums,

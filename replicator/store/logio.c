@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The threads' side of the log: one writes what is queued, in order; one
- * syncs what is written, beside it. */
+ * syncs what is written, beside it.
+ *
+ * What waits when the log thread comes for more is a group: one write, of whole
+ * pages, so that no page that may be durable or on its way to the disk is
+ * touched again. The loop decides with the queue in its hand which record
+ * begins one, and so knows where each one goes. */
 #include <errno.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -8,7 +13,9 @@
 #include "replicator/store/disk.h"
 #include "replicator/store/io.h"
 
-#define GROUP_MAX 128u /* records in one pwritev */
+/* One pwritev. */
+#define GROUP_RECS_MAX 128u
+#define GROUP_BYTES_MAX (1u << 20) /* unless one record is more */
 
 int io_pwritev(int fd, struct iovec *iov, unsigned n, uint64_t off)
 {
@@ -29,10 +36,29 @@ int io_pwritev(int fd, struct iovec *iov, unsigned n, uint64_t off)
     return 0;
 }
 
-void log_write(struct store *s, struct rec *r)
+static bool joins_group(const struct store *s, const struct rec *r,
+                        uint32_t bytes)
+{
+    return s->logq && s->group_seg == r->seg &&
+           s->group_recs < GROUP_RECS_MAX &&
+           s->group_bytes + bytes <= GROUP_BYTES_MAX;
+}
+
+uint32_t log_next_off(const struct store *s)
+{
+    return s->group_seg == s->cur ? log_align(s->cur->used) : s->cur->used;
+}
+
+void log_write(struct store *s, struct rec *r, uint32_t bytes)
 {
     r->log_next = NULL;
     pthread_mutex_lock(&s->mu);
+    r->begins = !joins_group(s, r, bytes);
+    r->off = r->begins ? log_next_off(s) : r->seg->used;
+    r->seg->used = r->off + bytes;
+    s->group_seg = r->seg;
+    s->group_recs = r->begins ? 1 : s->group_recs + 1;
+    s->group_bytes = r->begins ? bytes : s->group_bytes + bytes;
     *s->logq_last = r;
     s->logq_last = &r->log_next;
     pthread_cond_signal(&s->log_cv);
@@ -60,34 +86,40 @@ static unsigned rec_iov(struct rec *r, struct iovec *iov)
     return n;
 }
 
-/* What the write of one run of records left to publish. */
+/* What the write of one group left to publish. */
 struct written {
     struct seg *seg;
     uint64_t lsn, fua_lsn;
     bool plain; /* some wait for no sync */
 };
 
-/* Writes the run of neighbours that begins at r; returns what follows. Once
- * their lsn is published the records are the loop's: not touched again. */
-static struct rec *write_run(struct rec *r, struct written *ret_w, int *ret_err)
+/* Writes the group that begins with r; returns what follows. Once their lsn is
+ * published the records are the loop's: not touched again. */
+static struct rec *write_group(struct rec *r, struct written *ret_w,
+                               int *ret_err)
 {
-    struct iovec iov[3 * GROUP_MAX];
-    unsigned n = 0, n_recs = 0;
-    uint64_t off = r->off, end = off;
+    struct iovec iov[3 * GROUP_RECS_MAX + 1];
+    unsigned n = 0;
+    uint32_t off = r->off, end = off;
+    assert(r->begins);
     *ret_w = (struct written){.seg = r->seg};
-    while (r && r->seg == ret_w->seg && r->off == end && n_recs < GROUP_MAX) {
+    do {
         unsigned had = n;
+        if (!r->log_next || r->log_next->begins)
+            log_rec_end(r->head);
         n += rec_iov(r, iov + n);
         while (had < n)
-            end += iov[had++].iov_len;
+            end += (uint32_t)iov[had++].iov_len;
         ret_w->lsn = r->lsn;
         if (r->rec.flags & KT_RF_FUA)
             ret_w->fua_lsn = r->lsn;
         else
             ret_w->plain = true;
-        n_recs++;
         r = r->log_next;
-    }
+    } while (r && !r->begins);
+    if (log_align(end) > end)
+        iov[n++] =
+            (struct iovec){(void *)(uintptr_t)io_zeros, log_align(end) - end};
     *ret_err = io_pwritev(ret_w->seg->fd, iov, n, off);
     return r;
 }
@@ -129,7 +161,7 @@ void *log_main(void *arg)
         while (r && !atomic_load(&s->fault)) {
             struct written w;
             int err;
-            r = write_run(r, &w, &err);
+            r = write_group(r, &w, &err);
             if (err)
                 store_fault(s, err);
             else

@@ -19,7 +19,7 @@ struct rec *rec_new(struct store *s)
         r->seg = NULL;
         r->lsn = 0;
         r->off = 0;
-        r->takes = r->admitted = false;
+        r->takes = r->admitted = r->begins = false;
         r->effect = (struct extent_effect){0};
         r->buf = NULL;
     }

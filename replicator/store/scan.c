@@ -144,6 +144,7 @@ static int read_run(struct reader *r, uint32_t off, uint32_t upto, bool fresh,
         r->incarnation = h.incarnation;
         r->sc->durable_lsn = kt_max_u64(r->sc->durable_lsn, h.durable_lsn);
         off += bytes;
+        off = h.ends ? log_align(off) : off;
     }
     *ret_off = off;
     return err;

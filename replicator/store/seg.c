@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Log segments: log.NNNNNNNN, numbered without gaps; the newest takes the
  * records, the next one (the spare) is always prepared ahead, so that an
- * append never waits for a file to be made and never meets a full disk.
+ * append never waits for a file to be made and never meets a full disk. It is
+ * written over with zeros when it is made: a sync of records in it is one of
+ * their bytes and of nothing else.
  *
  * Applied segments are kept a while for store_log_read; beyond
  * LOG_SEGS_RETAINED, or when there is no room for a new file, the oldest one
  * becomes the spare: its head is rewritten before its name changes, and records
- * of its former life carry the old number under their checksum. */
+ * of its former life carry the old number under their checksum. When the slots
+ * find the disk full, retained segments are given back to it, and for a minute
+ * no new ones are made: what clients write goes before what may be of use. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +22,10 @@
 #include "replicator/store/disk.h"
 #include "replicator/store/io.h"
 
+#define FRUGAL_US 60000000u
+
+const uint8_t io_zeros[IO_ZEROS_BYTES] __attribute__((aligned(4096))) = {0};
+
 int io_allocate(int fd, uint64_t off, uint64_t len)
 {
     int err;
@@ -25,6 +33,27 @@ int io_allocate(int fd, uint64_t off, uint64_t len)
         err = posix_fallocate(fd, (off_t)off, (off_t)len);
     while (err == EINTR);
     return -err;
+}
+
+/* Not through the page cache where that can be: it has no use for them, and
+ * large folios full of them make small writes there slow to sync. */
+int io_write_zeros(int fd, uint64_t len)
+{
+    int flags = fcntl(fd, F_GETFL), err = 0;
+    bool direct = flags >= 0 && !fcntl(fd, F_SETFL, flags | O_DIRECT);
+    for (uint64_t off = 0; off < len && !err;) {
+        uint64_t n = kt_min_u64(len - off, IO_ZEROS_BYTES);
+        err = kt_pwrite_all(fd, io_zeros, n, off);
+        if (err == -EINVAL && direct) {
+            direct = false;
+            err = fcntl(fd, F_SETFL, flags) ? -errno : 0;
+        } else {
+            off += n;
+        }
+    }
+    if (direct && fcntl(fd, F_SETFL, flags) && !err)
+        err = -errno;
+    return err;
 }
 
 void seg_name(uint64_t no, char ret_name[32])
@@ -36,7 +65,8 @@ void seg_free(struct seg *g)
 {
     if (!g)
         return;
-    close(g->fd);
+    if (g->fd >= 0)
+        close(g->fd);
     free(g);
 }
 
@@ -76,6 +106,8 @@ static int file_new(struct store *s, const char *name)
     if (fd < 0)
         return -errno;
     int err = io_allocate(fd, 0, s->super.seg_bytes);
+    if (!err)
+        err = io_write_zeros(fd, s->super.seg_bytes);
     if (!err)
         return fd;
     close(fd);
@@ -190,17 +222,82 @@ static void prepare(struct store *s, struct seg *old)
     job_post(&s->meta, &p->job);
 }
 
+/* ---- a full disk ---- */
+
+/* Slots want the room more than records that are applied do. */
+static bool is_frugal(const struct store *s)
+{
+    uint64_t at = s->slots.short_us;
+    return at && kt_now_us() - at < FRUGAL_US;
+}
+
+struct give_job {
+    struct job job;
+    struct seg *segs;
+};
+
+/* Should a crash bring some of them back, they are applied ones as before. */
+static int give_run(struct job *j)
+{
+    struct give_job *p = kt_container_of(j, struct give_job, job);
+    int err = 0;
+    for (struct seg *g = p->segs; g && !err; g = g->next) {
+        char name[32];
+        seg_name(g->no, name);
+        if (unlinkat(j->store->dirfd, name, 0))
+            err = -errno;
+        close(g->fd); /* here the blocks are free */
+        g->fd = -1;
+    }
+    return err;
+}
+
+static void give_done(struct job *j)
+{
+    struct store *s = j->store;
+    struct give_job *p = kt_container_of(j, struct give_job, job);
+    struct seg *g;
+    while ((g = p->segs)) {
+        p->segs = g->next;
+        seg_free(g);
+    }
+    if (j->err && !s->err)
+        store_fault(s, j->err);
+    free(p);
+    slots_given_back(s);
+}
+
+bool seg_give_back(struct store *s)
+{
+    struct give_job *p = calloc(1, sizeof(*p));
+    struct seg *g, **last = p ? &p->segs : NULL;
+    while (p && s->n_segs > LOG_SEGS_MIN && (g = take_oldest(s))) {
+        g->next = NULL;
+        *last = g;
+        last = &g->next;
+    }
+    if (!p || !p->segs) {
+        free(p);
+        return false;
+    }
+    p->job.run = give_run;
+    p->job.done = give_done;
+    job_post(&s->meta, &p->job);
+    return true;
+}
+
 void seg_want_spare(struct store *s)
 {
     if (s->spare || s->preparing || s->err)
         return;
     uint32_t applied = 0;
+    bool most = s->n_segs >= (is_frugal(s) ? LOG_SEGS_MIN : LOG_SEGS_MAX);
     for (const struct seg *g = s->segs; g; g = g->next)
         applied += seg_is_applied(s, g);
     struct seg *old = NULL;
-    if (applied > LOG_SEGS_RETAINED || s->n_segs >= LOG_SEGS_MAX)
+    if (applied > LOG_SEGS_RETAINED || most)
         old = take_oldest(s);
-    if (!old && s->n_segs >= LOG_SEGS_MAX) {
+    if (!old && most) {
         /* Waiting helps only if there is something to apply; unacknowledged
          * records alone must not stop the records that get them acked. */
         apply_want(s);
@@ -213,7 +310,7 @@ void seg_want_spare(struct store *s)
 bool seg_room(struct store *s, uint32_t bytes)
 {
     assert(LOG_SEG_HEAD_BYTES + bytes <= s->super.seg_bytes);
-    if (s->cur->used + bytes <= s->super.seg_bytes)
+    if (log_align(s->cur->used) + bytes <= s->super.seg_bytes)
         return true;
     if (!s->spare) {
         seg_want_spare(s);

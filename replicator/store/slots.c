@@ -167,11 +167,19 @@ static void grow_done(struct job *j)
         s->slots.full = false;
     } else if (j->err == -ENOSPC || j->err == -EDQUOT || j->err == -EFBIG) {
         s->slots.full = true;
-        s->slots.refused_us = kt_now_us();
+        s->slots.refused_us = s->slots.short_us = kt_now_us();
+        s->slots.growing = seg_give_back(s);
     } else if (!s->err) {
         store_fault(s, j->err);
     }
     free(g);
+    append_retry_held(s);
+}
+
+void slots_given_back(struct store *s)
+{
+    s->slots.growing = false;
+    s->slots.refused_us = 0;
     append_retry_held(s);
 }
 

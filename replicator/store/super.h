@@ -6,9 +6,9 @@
 #include "lib/base/id.h"
 
 #define SUPER_BYTES 4096u
-/* 2: the index says what all its rows are. Format 1 is read, and becomes 2
- * when the store is opened. */
-#define SUPER_VERSION 2u
+/* 2: the index says what all its rows are. 3: records of the log end a group.
+ * Older formats are read, and become the newest when the store is opened. */
+#define SUPER_VERSION 3u
 
 struct super {
     struct kt_id uuid, node, boot;

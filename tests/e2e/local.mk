@@ -23,6 +23,7 @@ e2e_tests += \
 	%D%/test-bad-bytes.sh \
 	%D%/test-full-capacity.sh \
 	%D%/test-full-disk.sh \
+	%D%/test-full-load.sh \
 	%D%/test-handover-kill.sh \
 	%D%/test-happy-path.sh \
 	%D%/test-planned-stop.sh \

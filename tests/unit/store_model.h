@@ -51,6 +51,9 @@ void rig_step(struct rig *g);
 void rig_done(struct store_op *op, int err);
 int rig_wait(struct rig *g, struct store_op *op);
 
+/* Where in the first log segment record i (from 0) is, when each one was a
+ * write of one sector and nothing else was under way; on disk only. */
+uint32_t rig_record_at(uint32_t i);
 /* Turns one bit of a byte of the store's file; on disk only. */
 void rig_flip(const struct rig *g, const char *name, uint64_t at);
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/base/os.h"
+#include "replicator/store/logfmt.h"
 #include "replicator/store/store.h"
 #include "tests/unit/store_model.h"
 
@@ -73,6 +74,12 @@ void rig_free(struct rig *g)
         rig_close(g);
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", g->dir);
     assert_int_equal(system(cmd), 0);
+}
+
+uint32_t rig_record_at(uint32_t i)
+{
+    return LOG_SEG_HEAD_BYTES +
+           i * log_align(log_rec_bytes(1, KT_SECTOR_BYTES));
 }
 
 void rig_flip(const struct rig *g, const char *name, uint64_t at)

@@ -174,7 +174,6 @@ static void what_damages_the_whole_store_is_told_apart(void **state)
 {
     struct rig g;
     struct model m;
-    uint32_t rec = log_rec_bytes(1, KT_SECTOR_BYTES);
     (void)state;
     make_store(&g, &m);
     rig_flip(&g, "super.a", 50);
@@ -184,10 +183,10 @@ static void what_damages_the_whole_store_is_told_apart(void **state)
     expect_text(&g, CHECK_DAMAGED, "cannot be opened");
     rig_flip(&g, "super.a", 50);
     rig_flip(&g, "super.b", 50);
-    rig_flip(&g, "log.00000001", LOG_SEG_HEAD_BYTES + 21 * rec + 300);
+    rig_flip(&g, "log.00000001", rig_record_at(21) + 300);
     expect_text(&g, CHECK_DAMAGED, "log: the log of the store");
     expect_text(&g, CHECK_DAMAGED, "20 sectors"); /* looked at all the same */
-    rig_flip(&g, "log.00000001", LOG_SEG_HEAD_BYTES + 21 * rec + 300);
+    rig_flip(&g, "log.00000001", rig_record_at(21) + 300);
     expect_text(&g, CHECK_SOUND, "sound");
     rig_flip(&g, "meta.mdb", 4096 + 10);
     expect_text(&g, CHECK_DAMAGED, "index: the index of the store");
@@ -216,8 +215,7 @@ static void after_a_kill_a_bad_record_is_no_end_of_the_log(void **state)
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    rig_flip(&g, "log.00000001",
-             LOG_SEG_HEAD_BYTES + 4 * log_rec_bytes(1, KT_SECTOR_BYTES) + 999);
+    rig_flip(&g, "log.00000001", rig_record_at(4) + 999);
     assert_int_equal(rig_try_open(&g), KT_E_CORRUPT);
     assert_non_null(strstr(g.why, "record 5 cannot be read"));
     g.boot.b[0]++;

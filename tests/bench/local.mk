@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Figures, not verdicts: printed, never asserted.
+
+check_PROGRAMS += %D%/store_bench
+%C%_store_bench_SOURCES = %D%/store_bench.c
+
+PHONY_TARGETS += bench bench-failover bench-store
+bench bench-failover: all
+bench-store: %D%/store_bench
+bench bench-failover bench-store:
+	@top_srcdir='$(abs_top_srcdir)' top_builddir='$(abs_top_builddir)' \
+	    bash $(top_srcdir)/%D%/$@.sh
