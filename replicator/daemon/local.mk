@@ -12,6 +12,7 @@ kenter_replicator_SOURCES = \
 	%D%/links.c \
 	%D%/main.c \
 	%D%/mend.c \
+	%D%/names.c \
 	%D%/ops.c \
 	%D%/options.c \
 	%D%/probe.c \

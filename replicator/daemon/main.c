@@ -137,6 +137,7 @@ static void on_tick(uv_timer_t *t)
     if (links_fine(n) || (!n->hub.cn && is_soon(n, n->hub.next_ms)))
         repl_fine(n);
     watch_store(n);
+    names_tick(n);
     if (n->ticks % (1000 / REPL_TICK_MS) == 0)
         links_second(n);
 }
@@ -326,6 +327,7 @@ static void finish(struct repl *n)
     push_free_all(n);
     probe_free_all(n);
     mend_free(n);
+    names_free(n);
     chains_free_all(n);
     links_free_all(n);
     ops_free_all(n);

@@ -11,6 +11,7 @@
  *   links.c     outgoing links to other members
  *   hub.c       the control connection
  *   known.c     the newest hub ever heard
+ *   names.c     what the volumes are called
  *   mend.c      putting bad sectors right with another member's
  *   probe.c     PROBE: is that node alive, as seen from here */
 #ifndef KT_REPL_REPL_H
@@ -165,6 +166,19 @@ struct mend {
     bool refuse;
 };
 
+/* names.c: what is asked, what is written. */
+struct names {
+    struct kt_id *ids;
+    uint32_t n_ids, asked; /* of ids */
+    uint32_t chains;       /* there were so many when last asked */
+    uint64_t req, next_ms; /* req: unanswered, or 0 */
+    char *text, *saved;    /* being put together; in the file */
+    size_t len;
+    uv_work_t work;
+    char *saving; /* NULL: nothing is being written */
+    int err;
+};
+
 struct repl {
     const struct options *opts;
     uv_loop_t loop;
@@ -192,6 +206,7 @@ struct repl {
     struct push *pushes, *pushes_gone;
     struct probe *probes;
     struct mend mend;
+    struct names names;
 
     struct op *free_ops[POOLS];
     uint32_t n_free[POOLS];
@@ -355,6 +370,11 @@ int hub_known_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
 bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark);
 /* The start of the hub obeyed now is on the disk, or err says why not. */
 void hub_known_saved(struct repl *n, int err);
+
+/* ---- names.c ---- */
+void names_answer(struct repl *n, const struct kt_msg *m);
+void names_tick(struct repl *n);
+void names_free(struct repl *n);
 
 /* ---- mend.c ---- */
 /* A client's read was refused, as the bytes at r.ret_bad do not match their

@@ -197,6 +197,7 @@ struct store {
 
     struct store_queue syncs, ready, saves, drops;
     bool saving, no_nowait, closing;
+    bool look; /* opened to be read only: nothing in it is written */
     unsigned n_jobs;
     int err;
     bool in_poll, short_of;                 /* the last grant fell short */
@@ -333,6 +334,9 @@ int why_set(struct why *w, int err, const char *fmt, ...) KT_PRINTF(3, 4);
 /* dir.c: opens and locks the directory. ret_empty: no store in it yet. */
 int dir_open(struct store *s, const char *dir, struct why *w,
              bool *ret_empty) KT_MUST_CHECK;
+/* The same for who only reads: s->look is set, and a store has to be there,
+ * though its superblocks may be missing. */
+int dir_look(struct store *s, const char *dir, struct why *w) KT_MUST_CHECK;
 /* create.c: makes a store in the empty directory; leaves everything closed. */
 int dir_create(struct store *s, struct why *w) KT_MUST_CHECK;
 #define DIR_CREATING "creating" /* exists while a store is being made */
@@ -357,6 +361,7 @@ struct scan {
     void (*gap)(struct scan *sc); /* forget the retained ones so far */
 };
 int scan_log(struct store *s, struct scan *sc, struct why *w) KT_MUST_CHECK;
+int scan_segs(struct store *s) KT_MUST_CHECK; /* only opens them */
 /* replay.c: index and log into memory; cuts the tail, syncs the log. */
 int replay(struct store *s, struct why *w) KT_MUST_CHECK;
 /* The same, and nothing is changed. ret_index: the index was good. */

@@ -25,6 +25,8 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/logfmt.c \
 	%D%/logio.c \
 	%D%/logread.c \
+	%D%/look.c \
+	%D%/look_log.c \
 	%D%/mend.c \
 	%D%/overlay.c \
 	%D%/pages.c \
