@@ -12,6 +12,7 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 	%D%/node.c \
 	%D%/opts.c \
 	%D%/progress.c \
+	%D%/reach.c \
 	%D%/recover.c \
 	%D%/run.c \
 	%D%/salvage.c \
@@ -23,6 +24,7 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 	%D%/sandbox_proc.c \
 	%D%/sandbox_run.c \
 	%D%/say.c \
+	%D%/scrub.c \
 	%D%/status.c \
 	%D%/table.c \
 	%D%/verify.c \

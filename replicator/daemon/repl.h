@@ -12,6 +12,8 @@
  *   hub.c       the control connection
  *   known.c     the newest hub ever heard
  *   names.c     what the volumes are called
+ *   scrub.c     looking for rot, week by week
+ *   admin.c     what people ask this node
  *   mend.c      putting bad sectors right with another member's
  *   probe.c     PROBE: is that node alive, as seen from here */
 #ifndef KT_REPL_REPL_H
@@ -22,6 +24,7 @@
 #include "lib/link/conn.h"
 #include "replicator/core/chain.h"
 #include "replicator/daemon/options.h"
+#include "replicator/store/scrub.h"
 #include "replicator/store/store.h"
 
 #define REPL_CHAINS_MAX 4096u
@@ -117,6 +120,7 @@ enum pool {
     POOL_LOG,
     POOL_DROP,
     POOL_MEND,
+    POOL_SCRUB,
     POOLS
 };
 
@@ -179,6 +183,29 @@ struct names {
     int err;
 };
 
+struct scrub_count {
+    uint64_t bytes, bad, mended, left; /* sectors; left: still bad */
+};
+
+struct scrub {
+    struct scrub_count now, last; /* this pass, or the last; the last */
+    uint64_t chain;               /* where it is */
+    uint32_t extent, off, piece;
+    uint64_t bad; /* sectors of the piece to be put right */
+    bool running, under_way;
+    unsigned asked;   /* all members, so often, for the one that is tried */
+    uint64_t try_ms;  /* since when one is tried; 0: not yet */
+    uint64_t next_ms; /* not before */
+    uint64_t start_ms, tick_ms, save_ms, credit_ms;
+    int64_t credit;           /* bytes that may be read */
+    uint64_t ran_ms;          /* since the last pass ended */
+    uint64_t passes, ended_s; /* ended_s: of the calendar */
+    uv_work_t work;
+    bool busy;
+    int save_err;
+    char saving[512];
+};
+
 struct repl {
     const struct options *opts;
     uv_loop_t loop;
@@ -207,6 +234,7 @@ struct repl {
     struct probe *probes;
     struct mend mend;
     struct names names;
+    struct scrub scrub;
 
     struct op *free_ops[POOLS];
     uint32_t n_free[POOLS];
@@ -317,6 +345,10 @@ struct op_mend {
     struct op o;
     struct store_mend r;
 };
+struct op_scrub {
+    struct op o;
+    struct store_scrub r;
+};
 
 /* ---- serve.c ---- */
 void serve_read(struct rchain *rc, const struct chain_act *a);
@@ -375,6 +407,16 @@ void hub_known_saved(struct repl *n, int err);
 void names_answer(struct repl *n, const struct kt_msg *m);
 void names_tick(struct repl *n);
 void names_free(struct repl *n);
+
+/* ---- scrub.c ---- */
+void scrub_load(struct repl *n);
+/* 0, also when a pass is under way; KT_E_FAULTY. */
+int scrub_start(struct repl *n) KT_MUST_CHECK;
+void scrub_tick(struct repl *n);
+bool scrub_fine(struct repl *n);
+
+/* ---- admin.c ---- */
+void admin_request(struct repl *n, struct conn *cn, const struct kt_msg *m);
 
 /* ---- mend.c ---- */
 /* A client's read was refused, as the bytes at r.ret_bad do not match their

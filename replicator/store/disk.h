@@ -148,6 +148,13 @@ struct store_chain {
 
 /* ---- the store ---- */
 
+/* The scrub thread's own descriptors. */
+struct scrub_files {
+    bool open;
+    uint32_t no;
+    int data_fd, csum_fd;
+};
+
 struct slots {
     uint32_t total; /* by capacity */
     uint32_t ready; /* backed by disk blocks: numbers below it */
@@ -204,7 +211,8 @@ struct store {
     struct bad_sector bad[BAD_SECTORS_MAX]; /* a ring of the newest */
     uint64_t n_bad, mended;
 
-    struct worker meta, apply, read;
+    struct worker meta, apply, read, scrub;
+    struct scrub_files scrub_files; /* of the scrub thread */
     pthread_t log_thread, sync_thread;
     bool threads_up;
 
@@ -318,6 +326,9 @@ bool apply_possible(const struct store *s);
 
 /* mend.c: a sector does not match its sum, twice read. */
 void mend_note_bad(struct extent *e, uint32_t sector);
+
+/* scrub.c: when its thread has ended. */
+void scrub_close(struct store *s);
 
 /* read.c */
 void read_free_all(struct store *s);

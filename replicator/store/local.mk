@@ -33,6 +33,7 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/read.c \
 	%D%/replay.c \
 	%D%/scan.c \
+	%D%/scrub.c \
 	%D%/seg.c \
 	%D%/slots.c \
 	%D%/store.c \
@@ -65,6 +66,9 @@ tests_unit_test_store_limits_SOURCES = tests/unit/test_store_limits.c \
 	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_mend
 tests_unit_test_store_mend_SOURCES = tests/unit/test_store_mend.c \
+	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_scrub
+tests_unit_test_store_scrub_SOURCES = tests/unit/test_store_scrub.c \
 	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_disk_errors
 tests_unit_test_store_disk_errors_SOURCES = \

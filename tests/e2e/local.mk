@@ -31,4 +31,5 @@ e2e_tests += \
 	%D%/test-resync-wide.sh \
 	%D%/test-return-suffix.sh \
 	%D%/test-sandbox-life.sh \
+	%D%/test-scrub.sh \
 	%D%/test-cli-contract.sh
