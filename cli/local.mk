@@ -8,15 +8,23 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 	%D%/chain.c \
 	%D%/help.c \
 	%D%/hub.c \
+	%D%/hub_recover.c \
 	%D%/node.c \
 	%D%/opts.c \
+	%D%/progress.c \
+	%D%/reach.c \
 	%D%/recover.c \
 	%D%/run.c \
+	%D%/salvage.c \
+	%D%/salvage_chain.c \
+	%D%/salvage_image.c \
+	%D%/salvage_sector.c \
 	%D%/sandbox.c \
 	%D%/sandbox_dir.c \
 	%D%/sandbox_proc.c \
 	%D%/sandbox_run.c \
 	%D%/say.c \
+	%D%/scrub.c \
 	%D%/status.c \
 	%D%/table.c \
 	%D%/verify.c \
@@ -27,8 +35,8 @@ KT_CLI_LIBS = %D%/libktcli.la attach/libktattach.la
 
 bin_PROGRAMS += kenter
 kenter_SOURCES = %D%/main.c
-kenter_LDADD = $(KT_CLI_LIBS) $(KT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) \
-	$(NBD_LIBS) -lpthread
+kenter_LDADD = $(KT_CLI_LIBS) replicator/store/libktstore.la $(KT_LIBS) \
+	$(JANSSON_LIBS) $(LMDB_LIBS) $(XXHASH_LIBS) $(NBD_LIBS) -lpthread
 
 unit_tests += tests/unit/test_cli_hub tests/unit/test_cli_opts \
 	tests/unit/test_cli_sandbox tests/unit/test_cli_verify

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* kenter node ls, inspect. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
+#include "cli/reach.h"
 #include "cli/verbs.h"
 #include "lib/base/text.h"
+
+#define HEALTH_MS 1000u
 
 /* Joins an array of strings with blanks. */
 static const char *join(const json_t *a, char *ret, size_t size)
@@ -75,6 +79,22 @@ static int node_ls(struct cli *c)
     return CLI_DONE;
 }
 
+/* What the node itself says of its disk; nothing when it was not reached. */
+static void print_health(const json_t *h)
+{
+    const json_t *now = json_object_get(h, "now");
+
+    if (!h)
+        return;
+    printf("  %-12s %llu found since its start, %llu mended\n", "bad sectors",
+           (unsigned long long)cli_js_uint(h, "bad_sectors"),
+           (unsigned long long)cli_js_uint(h, "mended"));
+    printf("  %-12s %s; %llu bad, %llu mended, %llu left\n", "scrub",
+           cli_js_text(h, "state"), (unsigned long long)cli_js_uint(now, "bad"),
+           (unsigned long long)cli_js_uint(now, "mended"),
+           (unsigned long long)cli_js_uint(now, "left"));
+}
+
 static void print_node(const json_t *n)
 {
     static const char *const heads[] = {"CHAIN", "VOLUME", "STATE", "ROLE",
@@ -99,6 +119,7 @@ static void print_node(const json_t *n)
         "  %-12s %s: %s of %s used, %s\n", "store", cli_js_text(v, "uuid"),
         kt_size_format(cli_js_uint(v, "used"), a),
         kt_size_format(cli_js_uint(v, "size"), b), cli_js_text(v, "state"));
+    print_health(json_object_get(n, "health"));
     putchar('\n');
     cli_table_init(&t, heads);
     json_array_foreach(json_object_get(n, "chains"), i, v)
@@ -111,20 +132,40 @@ static void print_node(const json_t *n)
     cli_table_print(&t, 2);
 }
 
+static void add_health(json_t *n, const struct kt_id *cluster)
+{
+    char why[300];
+    json_t *reply;
+
+    if (strcmp(cli_js_text(n, "state"), "up") != 0 ||
+        cli_node_try(n, cluster, json_pack("{s:s}", "op", "scrub-status"),
+                     HEALTH_MS, &reply, why, sizeof(why)) < 0)
+        return;
+    json_object_set(n, "health", json_object_get(reply, "scrub"));
+    json_decref(reply);
+}
+
 static int node_inspect(struct cli *c)
 {
+    struct kt_context ctx;
+    struct kt_rpc hub;
     json_t *reply;
 
     int r = cli_check_name("node", c->operands[0]);
     if (r == CLI_DONE)
-        r = cli_ask(c,
-                    json_pack("{s:s, s:s}", "op", "node-inspect", "name",
-                              c->operands[0]),
-                    &reply);
+        r = cli_hub_open(c, &hub, &ctx);
+    if (r != CLI_DONE)
+        return r;
+    r = cli_hub_ask(
+        &hub,
+        json_pack("{s:s, s:s}", "op", "node-inspect", "name", c->operands[0]),
+        &reply);
+    kt_rpc_close(&hub);
     if (r != CLI_DONE)
         return r;
     json_t *n = json_incref(json_object_get(reply, "node"));
     json_decref(reply);
+    add_health(n, &ctx.cluster);
     if (cli_value(c, "json"))
         return cli_print_json(n);
     print_node(n);

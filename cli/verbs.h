@@ -11,6 +11,8 @@ extern const struct cli_verb cli_node_verbs[];
 extern const struct cli_verb cli_status_verbs[];
 extern const struct cli_verb cli_hub_verbs[];
 extern const struct cli_verb cli_chain_verbs[];
+extern const struct cli_verb cli_recover_verbs[];
+extern const struct cli_verb cli_scrub_verbs[];
 
 /* verify.c: `kenter volume verify` */
 int cli_volume_verify(struct cli *c);

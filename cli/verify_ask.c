@@ -6,63 +6,27 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/reach.h"
 #include "cli/verify.h"
 
 #define MEMBER_MS 20000u
 
-/* Whether who answered is the replica we look for, and for a unix socket, on
- * this machine: the same path may exist on another. */
-static bool is_member(const struct kt_rpc *r, const struct verify_member *m,
-                      const struct kt_addr *a)
-{
-    struct kt_id boot;
-
-    if (!kt_id_eq(&r->peer.u.hello.store, &m->store))
-        return false;
-    return a->kind != KT_ADDR_UNIX ||
-           (kt_boot_id(&boot) == 0 && kt_id_eq(&boot, &r->peer.u.hello.boot));
-}
-
 static int connect_one(struct verify_member *m, const json_t *addresses,
                        const struct kt_id *cluster, char *ret_why, size_t size)
 {
-    char why[300] = "it has no address";
+    char why[300];
     struct kt_msg hello;
-    struct kt_addr a;
-    const json_t *v;
-    size_t i;
 
     cli_hello(&hello, cluster);
     hello.u.hello.cls = KT_CLASS_DATA;
-    for (int kind = KT_ADDR_UNIX; kind >= KT_ADDR_TCP; kind--) {
-        json_array_foreach(addresses, i, v)
-        {
-            const char *text = json_string_value(v);
-            if (!text || kt_addr_parse(text, &a) < 0 || (int)a.kind != kind ||
-                (kind == KT_ADDR_UNIX && access(a.host, F_OK) < 0))
-                continue;
-            struct kt_rpc *r = calloc(1, sizeof(*r));
-            if (!r)
-                return -ENOMEM;
-            int err =
-                kt_rpc_open(r, &a, &hello, CLI_CONNECT_MS, why, sizeof(why));
-            if (err == 0 && is_member(r, m, &a)) {
-                m->rpc = r;
-                return 0;
-            }
-            if (err == 0) {
-                kt_rpc_close(r);
-                snprintf(why, sizeof(why), "another process answers at %s",
-                         text);
-            }
-            free(r);
-        }
-    }
-    snprintf(ret_why, size,
-             "the replica on %s cannot be asked (%s): \"kenter status\" tells "
-             "whether the node is up.",
-             m->node, why);
-    return -EAGAIN;
+    int err = cli_reach(addresses, &m->store, &hello, CLI_CONNECT_MS, &m->rpc,
+                        why, sizeof(why));
+    if (err == -EAGAIN)
+        snprintf(ret_why, size,
+                 "the replica on %s cannot be asked (%s): \"kenter status\" "
+                 "tells whether the node is up.",
+                 m->node, why);
+    return err;
 }
 
 int verify_connect(struct verify_chain *vc, const json_t *ch,

@@ -369,6 +369,9 @@ void admin_request(struct daemon *d, struct slot *s, const struct kt_msg *m)
         mutate(d, s, m->req, q, HUB_ADMIN_RM);
     } else if (strcmp(op, "volume-ls") == 0) {
         admin_ok(s, m->req, "volumes", show_volumes(d));
+    } else if (strcmp(op, "volume-names") == 0) {
+        admin_ok(s, m->req, "volumes",
+                 show_names(d, json_object_get(q, "ids")));
     } else if (strcmp(op, "volume-inspect") == 0) {
         volume_inspect(d, s, m->req, q);
     } else if (strcmp(op, "node-ls") == 0) {

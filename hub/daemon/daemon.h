@@ -67,6 +67,9 @@ void admin_done(struct daemon *d, const struct hub_action *a);
 json_t *show_volume(const struct daemon *d, const struct hub_volume *v,
                     uint32_t from_chain);
 json_t *show_volumes(const struct daemon *d);
+#define NAMES_ASKED_MAX 1000u
+/* [[id, size, name], ...] of those of ids (an array) that there are. */
+json_t *show_names(const struct daemon *d, const json_t *ids);
 json_t *show_node(const struct daemon *d, const struct hub_node *n,
                   bool chains);
 json_t *show_nodes(const struct daemon *d);

@@ -12,6 +12,7 @@ kenter_hub_SOURCES = \
 	%D%/rows.c \
 	%D%/show.c \
 	%D%/show_chain.c \
+	%D%/show_names.c \
 	%D%/show_recover.c \
 	%D%/show_status.c \
 	%D%/store_lmdb.c

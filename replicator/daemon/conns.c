@@ -176,6 +176,8 @@ static bool may_client(uint8_t role, uint8_t type)
     case KT_MSG_CFG_GET:
     case KT_MSG_DIGEST_GET:
         return true;
+    case KT_MSG_ADMIN:
+        return role == KT_ROLE_CLI;
     default:
         return false;
     }
@@ -407,6 +409,10 @@ static void conns_msg(void *arg, struct kt_conn *kc, struct kt_msg *m, int err)
     }
     if (!may(cn, m->type)) {
         offend(n, cn, m, KT_E_PROTO);
+        return;
+    }
+    if (m->type == KT_MSG_ADMIN) {
+        admin_request(n, cn, m);
         return;
     }
     if (err == KT_E_BADSUM && m->type == KT_MSG_WRITE) {

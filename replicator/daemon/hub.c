@@ -386,6 +386,9 @@ void hub_msg(struct repl *n, struct conn *cn, struct kt_msg *m)
     case KT_MSG_PROBE:
         probe_start(n, m);
         break;
+    case KT_MSG_ADMIN_OK:
+        names_answer(n, m);
+        break;
     case KT_MSG_LEAVE_OK:
         if (n->leaving)
             repl_left(n);

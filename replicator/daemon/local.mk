@@ -4,6 +4,7 @@
 sbin_PROGRAMS += kenter-replicator
 kenter_replicator_SOURCES = \
 	%D%/acts.c \
+	%D%/admin.c \
 	%D%/chains.c \
 	%D%/check.c \
 	%D%/conns.c \
@@ -12,10 +13,12 @@ kenter_replicator_SOURCES = \
 	%D%/links.c \
 	%D%/main.c \
 	%D%/mend.c \
+	%D%/names.c \
 	%D%/ops.c \
 	%D%/options.c \
 	%D%/probe.c \
 	%D%/push.c \
+	%D%/scrub.c \
 	%D%/serve.c
 kenter_replicator_LDADD = $(KT_REPLICATOR_LIBS) $(KT_LIBS) \
 	$(UV_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread

@@ -89,6 +89,7 @@ static void on_fine(uv_timer_t *t)
     again = push_fine(n) || again;
     again = probe_fine(n) || again;
     again = mend_fine(n) || again;
+    again = scrub_fine(n) || again;
     hub_tick(n);
     again = again || (!n->hub.cn && !n->leaving && is_soon(n, n->hub.next_ms));
     conns_fine(n);
@@ -137,6 +138,8 @@ static void on_tick(uv_timer_t *t)
     if (links_fine(n) || (!n->hub.cn && is_soon(n, n->hub.next_ms)))
         repl_fine(n);
     watch_store(n);
+    names_tick(n);
+    scrub_tick(n);
     if (n->ticks % (1000 / REPL_TICK_MS) == 0)
         links_second(n);
 }
@@ -260,6 +263,8 @@ static int start_node(struct repl *n, char *why)
         r = hub_cluster_load(n, why, WHY_BYTES);
     if (r == 0)
         r = hub_known_load(n, why, WHY_BYTES);
+    if (r == 0)
+        scrub_load(n);
     if (r < 0)
         return r;
     n->net = kt_net_new(&n->loop, &n->self, &conns_ops, n);
@@ -326,6 +331,7 @@ static void finish(struct repl *n)
     push_free_all(n);
     probe_free_all(n);
     mend_free(n);
+    names_free(n);
     chains_free_all(n);
     links_free_all(n);
     ops_free_all(n);

@@ -20,6 +20,7 @@ static const uint32_t pool_bytes[POOLS] = {
     [POOL_LOG] = sizeof(struct op_log),
     [POOL_DROP] = sizeof(struct op_drop),
     [POOL_MEND] = sizeof(struct op_mend),
+    [POOL_SCRUB] = sizeof(struct op_scrub),
 };
 
 void *repl_alloc(size_t size)

@@ -5,10 +5,14 @@
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define RATE_MIN (64u << 10)
+#define DAYS_MAX 3650u
+#define SCRUB_RATE (32u << 20)
+#define SCRUB_EVERY_S (7u * 86400)
 
 const char options_help[] =
     "Usage: kenter-replicator --store DIR --hub ADDR [OPTION]...\n"
@@ -32,6 +36,11 @@ const char options_help[] =
     "  --resync-rate SIZE   copy at most SIZE a second to returning nodes, as "
     "50M\n"
     "                       (default: as much as leaves writes quick)\n"
+    "  --scrub-every DAYS   read everything and repair what has rotted, so "
+    "often (default\n"
+    "                       7; 0: only when asked)\n"
+    "  --scrub-rate SIZE    ... reading at most SIZE a second (default 32M; 0: "
+    "no limit)\n"
     "  --pid-file FILE      write the process id there\n"
     "  --address-file FILE  write the addresses in use there, one a line\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
@@ -52,6 +61,8 @@ enum {
     OPT_CAPACITY,
     OPT_INSECURE,
     OPT_RESYNC_RATE,
+    OPT_SCRUB_EVERY,
+    OPT_SCRUB_RATE,
     OPT_PID_FILE,
     OPT_ADDRESS_FILE,
     OPT_LOG_LEVEL,
@@ -71,6 +82,8 @@ static const struct option long_options[] = {
     {"capacity", required_argument, NULL, OPT_CAPACITY},
     {"insecure-links", no_argument, NULL, OPT_INSECURE},
     {"resync-rate", required_argument, NULL, OPT_RESYNC_RATE},
+    {"scrub-every", required_argument, NULL, OPT_SCRUB_EVERY},
+    {"scrub-rate", required_argument, NULL, OPT_SCRUB_RATE},
     {"pid-file", required_argument, NULL, OPT_PID_FILE},
     {"address-file", required_argument, NULL, OPT_ADDRESS_FILE},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
@@ -148,12 +161,24 @@ static int set_node(struct options *o, const char *text, const struct why *w)
     return 0;
 }
 
-static int set_rate(struct options *o, const char *text, const struct why *w)
+static int set_rate(uint64_t *rate, const char *name, const char *text,
+                    const struct why *w)
 {
-    if (kt_size_parse(text, &o->resync_rate) < 0)
-        return refuse(w, "--resync-rate %s: give a size such as 50M", text);
-    if (o->resync_rate && o->resync_rate < RATE_MIN)
-        return refuse(w, "--resync-rate %s: 64K at least, or 0", text);
+    if (kt_size_parse(text, rate) < 0)
+        return refuse(w, "%s %s: give a size such as 50M", name, text);
+    if (*rate && *rate < RATE_MIN)
+        return refuse(w, "%s %s: 64K at least, or 0", name, text);
+    return 0;
+}
+
+static int set_every(struct options *o, const char *text, const struct why *w)
+{
+    char *end;
+    double days = strtod(text, &end);
+    if (end == text || *end || !(days >= 0 && days <= DAYS_MAX))
+        return refuse(w, "--scrub-every %s: give a number of days, up to %u",
+                      text, DAYS_MAX);
+    o->scrub_every_s = (uint64_t)(days * 86400);
     return 0;
 }
 
@@ -188,7 +213,11 @@ static int take(struct options *o, int opt, const struct why *w)
         o->insecure = true;
         return 0;
     case OPT_RESYNC_RATE:
-        return set_rate(o, optarg, w);
+        return set_rate(&o->resync_rate, "--resync-rate", optarg, w);
+    case OPT_SCRUB_RATE:
+        return set_rate(&o->scrub_rate, "--scrub-rate", optarg, w);
+    case OPT_SCRUB_EVERY:
+        return set_every(o, optarg, w);
     case OPT_PID_FILE:
         o->pid_file = optarg;
         return 0;
@@ -255,6 +284,8 @@ int options_parse(int argc, char **argv, struct options *ret_o, char *ret_why,
     const struct why w = {ret_why, size};
     memset(ret_o, 0, sizeof(*ret_o));
     ret_o->log_level = KT_LOG_INFO;
+    ret_o->scrub_rate = SCRUB_RATE;
+    ret_o->scrub_every_s = SCRUB_EVERY_S;
     ret_why[0] = '\0';
     optind = 0;
     opterr = 0;

@@ -23,7 +23,9 @@ struct options {
     struct kt_id cluster;
     uint64_t capacity_bytes; /* 0: not given */
     bool insecure;
-    uint64_t resync_rate;                /* bytes a second; 0: found out */
+    uint64_t scrub_rate;    /* bytes a second; 0: as fast as it goes */
+    uint64_t scrub_every_s; /* of running; 0: only when asked */
+    uint64_t resync_rate;   /* bytes a second; 0: found out */
     const char *pid_file, *address_file; /* or NULL */
     enum kt_log_level log_level;
     bool help, version;

@@ -11,6 +11,9 @@
  *   links.c     outgoing links to other members
  *   hub.c       the control connection
  *   known.c     the newest hub ever heard
+ *   names.c     what the volumes are called
+ *   scrub.c     looking for rot, week by week
+ *   admin.c     what people ask this node
  *   mend.c      putting bad sectors right with another member's
  *   probe.c     PROBE: is that node alive, as seen from here */
 #ifndef KT_REPL_REPL_H
@@ -21,6 +24,7 @@
 #include "lib/link/conn.h"
 #include "replicator/core/chain.h"
 #include "replicator/daemon/options.h"
+#include "replicator/store/scrub.h"
 #include "replicator/store/store.h"
 
 #define REPL_CHAINS_MAX 4096u
@@ -116,6 +120,7 @@ enum pool {
     POOL_LOG,
     POOL_DROP,
     POOL_MEND,
+    POOL_SCRUB,
     POOLS
 };
 
@@ -165,6 +170,42 @@ struct mend {
     bool refuse;
 };
 
+/* names.c: what is asked, what is written. */
+struct names {
+    struct kt_id *ids;
+    uint32_t n_ids, asked; /* of ids */
+    uint32_t chains;       /* there were so many when last asked */
+    uint64_t req, next_ms; /* req: unanswered, or 0 */
+    char *text, *saved;    /* being put together; in the file */
+    size_t len;
+    uv_work_t work;
+    char *saving; /* NULL: nothing is being written */
+    int err;
+};
+
+struct scrub_count {
+    uint64_t bytes, bad, mended, left; /* sectors; left: still bad */
+};
+
+struct scrub {
+    struct scrub_count now, last; /* this pass, or the last; the last */
+    uint64_t chain;               /* where it is */
+    uint32_t extent, off, piece;
+    uint64_t bad; /* sectors of the piece to be put right */
+    bool running, under_way;
+    unsigned asked;   /* all members, so often, for the one that is tried */
+    uint64_t try_ms;  /* since when one is tried; 0: not yet */
+    uint64_t next_ms; /* not before */
+    uint64_t start_ms, tick_ms, save_ms, credit_ms;
+    int64_t credit;           /* bytes that may be read */
+    uint64_t ran_ms;          /* since the last pass ended */
+    uint64_t passes, ended_s; /* ended_s: of the calendar */
+    uv_work_t work;
+    bool busy;
+    int save_err;
+    char saving[512];
+};
+
 struct repl {
     const struct options *opts;
     uv_loop_t loop;
@@ -192,6 +233,8 @@ struct repl {
     struct push *pushes, *pushes_gone;
     struct probe *probes;
     struct mend mend;
+    struct names names;
+    struct scrub scrub;
 
     struct op *free_ops[POOLS];
     uint32_t n_free[POOLS];
@@ -302,6 +345,10 @@ struct op_mend {
     struct op o;
     struct store_mend r;
 };
+struct op_scrub {
+    struct op o;
+    struct store_scrub r;
+};
 
 /* ---- serve.c ---- */
 void serve_read(struct rchain *rc, const struct chain_act *a);
@@ -355,6 +402,21 @@ int hub_known_load(struct repl *n, char *ret_why, size_t size) KT_MUST_CHECK;
 bool hub_known(struct repl *n, uint64_t term, const struct kt_id *mark);
 /* The start of the hub obeyed now is on the disk, or err says why not. */
 void hub_known_saved(struct repl *n, int err);
+
+/* ---- names.c ---- */
+void names_answer(struct repl *n, const struct kt_msg *m);
+void names_tick(struct repl *n);
+void names_free(struct repl *n);
+
+/* ---- scrub.c ---- */
+void scrub_load(struct repl *n);
+/* 0, also when a pass is under way; KT_E_FAULTY. */
+int scrub_start(struct repl *n) KT_MUST_CHECK;
+void scrub_tick(struct repl *n);
+bool scrub_fine(struct repl *n);
+
+/* ---- admin.c ---- */
+void admin_request(struct repl *n, struct conn *cn, const struct kt_msg *m);
 
 /* ---- mend.c ---- */
 /* A client's read was refused, as the bytes at r.ret_bad do not match their

@@ -184,12 +184,9 @@ int store_check(const char *dir, struct store_check *c, char *ret_why,
     struct store_opts o = {.create = false, .boot = c->boot};
     struct why w = {ret_why, why_size};
     struct store *s = store_blank(dir, &o);
-    bool empty;
     if (!s)
         return why_set(&w, -ENOMEM, "out of memory");
-    int err = dir_open(s, dir, &w, &empty);
-    if (!err && empty) /* it was removed this moment */
-        err = why_set(&w, -ENOENT, "there is no store in %s", dir);
+    int err = dir_look(s, dir, &w);
     if (!err) {
         err = load_super(s, &w);
         if (err)

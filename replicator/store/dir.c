@@ -49,6 +49,23 @@ static bool exists(int dirfd, const char *name)
     return faccessat(dirfd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+static int take_lock(struct store *s, const char *dir, int how, struct why *w)
+{
+    if (flock(s->lockfd, how | LOCK_NB) == 0)
+        return 0;
+    if (errno != EWOULDBLOCK)
+        return why_set(w, -errno, "cannot lock the store directory %s: %s", dir,
+                       strerror(errno));
+    char pid[24] = "";
+    ssize_t n = pread(s->lockfd, pid, sizeof(pid) - 1, 0);
+    pid[n > 0 ? n : 0] = '\0';
+    return why_set(w, -EBUSY,
+                   "the store directory %s is in use by another process "
+                   "(pid %s); stop that one first, or use another "
+                   "directory",
+                   dir, n > 0 ? pid : "unknown");
+}
+
 static int lock_dir(struct store *s, const char *dir, struct why *w)
 {
     s->lockfd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -57,19 +74,9 @@ static int lock_dir(struct store *s, const char *dir, struct why *w)
                        "cannot write in the store directory %s: %s; it must "
                        "be writable for this program",
                        dir, strerror(errno));
-    if (flock(s->lockfd, LOCK_EX | LOCK_NB)) {
-        if (errno != EWOULDBLOCK)
-            return why_set(w, -errno, "cannot lock the store directory %s: %s",
-                           dir, strerror(errno));
-        char pid[24] = "";
-        ssize_t n = pread(s->lockfd, pid, sizeof(pid) - 1, 0);
-        pid[n > 0 ? n : 0] = '\0';
-        return why_set(w, -EBUSY,
-                       "the store directory %s is in use by another process "
-                       "(pid %s); stop that one first, or use another "
-                       "directory",
-                       dir, n > 0 ? pid : "unknown");
-    }
+    int err = take_lock(s, dir, LOCK_EX, w);
+    if (err)
+        return err;
     char pid[24];
     int n = snprintf(pid, sizeof(pid), "%ld", (long)getpid());
     /* Only people read it: no harm if the disk is full. */
@@ -103,7 +110,8 @@ static int look_around(struct store *s, bool wipe, unsigned *ret_ours,
         const char *n = e->d_name;
         if (!strcmp(n, ".") || !strcmp(n, "..") || !strcmp(n, "lock") ||
             !strcmp(n, "lost+found") || !strcmp(n, DIR_CREATING) ||
-            !strcmp(n, "cluster")) /* the replicator's own note */
+            !strcmp(n, "cluster") || !strcmp(n, "volumes")) /* notes of the
+                                                              replicator */
             continue;
         if (!is_ours(n))
             (*ret_others)++;
@@ -152,4 +160,37 @@ int dir_open(struct store *s, const char *dir, struct why *w, bool *ret_empty)
                        "store needs an empty directory",
                        dir, others);
     return 0;
+}
+
+/* ---- to look ---- */
+
+/* A lock that is shared, of a file that is not written: two may look at once,
+ * and no replicator meanwhile. A copy of a store may lack the file. */
+static int lock_look(struct store *s, const char *dir, struct why *w)
+{
+    s->lockfd = openat(s->dirfd, "lock", O_RDONLY | O_CLOEXEC);
+    if (s->lockfd >= 0)
+        return take_lock(s, dir, LOCK_SH, w);
+    return errno == ENOENT ? 0
+                           : why_set(w, -errno, "cannot open %s/lock: %s", dir,
+                                     strerror(errno));
+}
+
+int dir_look(struct store *s, const char *dir, struct why *w)
+{
+    unsigned ours = 0, others;
+    s->look = true;
+    s->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->dirfd < 0)
+        return why_set(w, -errno, "cannot open the store directory %s: %s", dir,
+                       strerror(errno));
+    int err = exists(s->dirfd, DIR_CREATING)
+                  ? 0
+                  : look_around(s, false, &ours, &others);
+    if (err)
+        return why_set(w, err, "cannot list the store directory %s: %s", dir,
+                       strerror(-err));
+    if (!ours)
+        return why_set(w, -ENOENT, "there is no store in %s", dir);
+    return lock_look(s, dir, w);
 }

@@ -150,6 +150,13 @@ struct store_chain {
 
 /* ---- the store ---- */
 
+/* The scrub thread's own descriptors. */
+struct scrub_files {
+    bool open;
+    uint32_t no;
+    int data_fd, csum_fd;
+};
+
 struct slots {
     uint32_t total; /* by capacity */
     uint32_t ready; /* backed by disk blocks: numbers below it */
@@ -202,13 +209,15 @@ struct store {
 
     struct store_queue syncs, ready, saves, drops;
     bool saving, no_nowait, closing;
+    bool look; /* opened to be read only: nothing in it is written */
     unsigned n_jobs;
     int err;
     bool in_poll, short_of;                 /* the last grant fell short */
     struct bad_sector bad[BAD_SECTORS_MAX]; /* a ring of the newest */
     uint64_t n_bad, mended;
 
-    struct worker meta, apply, read;
+    struct worker meta, apply, read, scrub;
+    struct scrub_files scrub_files; /* of the scrub thread */
     pthread_t log_thread, sync_thread;
     bool threads_up;
 
@@ -330,6 +339,9 @@ bool apply_possible(const struct store *s);
 /* mend.c: a sector does not match its sum, twice read. */
 void mend_note_bad(struct extent *e, uint32_t sector);
 
+/* scrub.c: when its thread has ended. */
+void scrub_close(struct store *s);
+
 /* read.c */
 void read_free_all(struct store *s);
 uint64_t store_now(struct store *s); /* microseconds */
@@ -345,6 +357,9 @@ int why_set(struct why *w, int err, const char *fmt, ...) KT_PRINTF(3, 4);
 /* dir.c: opens and locks the directory. ret_empty: no store in it yet. */
 int dir_open(struct store *s, const char *dir, struct why *w,
              bool *ret_empty) KT_MUST_CHECK;
+/* The same for who only reads: s->look is set, and a store has to be there,
+ * though its superblocks may be missing. */
+int dir_look(struct store *s, const char *dir, struct why *w) KT_MUST_CHECK;
 /* create.c: makes a store in the empty directory; leaves everything closed. */
 int dir_create(struct store *s, struct why *w) KT_MUST_CHECK;
 #define DIR_CREATING "creating" /* exists while a store is being made */
@@ -369,6 +384,7 @@ struct scan {
     void (*gap)(struct scan *sc); /* forget the retained ones so far */
 };
 int scan_log(struct store *s, struct scan *sc, struct why *w) KT_MUST_CHECK;
+int scan_segs(struct store *s) KT_MUST_CHECK; /* only opens them */
 /* replay.c: index and log into memory; cuts the tail, syncs the log. */
 int replay(struct store *s, struct why *w) KT_MUST_CHECK;
 /* The same, and nothing is changed. ret_index: the index was good. */

@@ -25,12 +25,15 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/logfmt.c \
 	%D%/logio.c \
 	%D%/logread.c \
+	%D%/look.c \
+	%D%/look_log.c \
 	%D%/mend.c \
 	%D%/overlay.c \
 	%D%/pages.c \
 	%D%/read.c \
 	%D%/replay.c \
 	%D%/scan.c \
+	%D%/scrub.c \
 	%D%/seg.c \
 	%D%/slots.c \
 	%D%/store.c \
@@ -66,6 +69,9 @@ tests_unit_test_store_older_SOURCES = tests/unit/test_store_older.c \
 	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_mend
 tests_unit_test_store_mend_SOURCES = tests/unit/test_store_mend.c \
+	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_scrub
+tests_unit_test_store_scrub_SOURCES = tests/unit/test_store_scrub.c \
 	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_disk_errors
 tests_unit_test_store_disk_errors_SOURCES = \

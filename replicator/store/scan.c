@@ -39,7 +39,7 @@ static int load_seg(struct store *s, uint64_t no, const char *name)
 {
     uint8_t b[LOG_SEG_HEAD_BYTES];
     struct log_seg_head h;
-    int fd = openat(s->dirfd, name, O_RDWR | O_CLOEXEC);
+    int fd = openat(s->dirfd, name, (s->look ? O_RDONLY : O_RDWR) | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     int err = kt_pread_all(fd, b, sizeof(b), 0);
@@ -62,7 +62,7 @@ static int load_seg(struct store *s, uint64_t no, const char *name)
     return 0;
 }
 
-static int load_segs(struct store *s)
+int scan_segs(struct store *s)
 {
     int fd = openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
@@ -243,7 +243,7 @@ int scan_log(struct store *s, struct scan *sc, struct why *w)
     r.b = malloc(s->super.seg_bytes);
     if (!r.b)
         return why_set(w, -ENOMEM, "out of memory");
-    int err = load_segs(s);
+    int err = scan_segs(s);
     if (!err)
         err = read_retained(&r);
     if (!err)

@@ -33,8 +33,9 @@ static int file_open(struct store *s, const char *kind, uint32_t no, bool make)
 {
     char name[32];
     snprintf(name, sizeof(name), "%s.%03u", kind, no);
+    int how = s->look ? O_RDONLY : O_RDWR;
     int fd =
-        openat(s->dirfd, name, O_RDWR | O_CLOEXEC | (make ? O_CREAT : 0), 0600);
+        openat(s->dirfd, name, how | O_CLOEXEC | (make ? O_CREAT : 0), 0600);
     return fd < 0 ? -errno : fd;
 }
 

@@ -65,6 +65,7 @@ void store_free(struct store *s)
     free_segs(s->spare);
     index_free(s->index);
     slots_close(s);
+    scrub_close(s);
     if (s->dirfd >= 0)
         close(s->dirfd);
     if (s->lockfd >= 0)

@@ -151,6 +151,8 @@ static int start_all(struct store *s)
     if (!err)
         err = worker_start(s, &s->read, READERS);
     if (!err)
+        err = worker_start(s, &s->scrub, 1);
+    if (!err)
         err = -pthread_create(&s->log_thread, NULL, log_main, s);
     if (err)
         return err;
@@ -197,4 +199,5 @@ void threads_stop(struct store *s)
     worker_stop(&s->meta);
     worker_stop(&s->apply);
     worker_stop(&s->read);
+    worker_stop(&s->scrub);
 }

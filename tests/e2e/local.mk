@@ -28,7 +28,9 @@ e2e_tests += \
 	%D%/test-happy-path.sh \
 	%D%/test-planned-stop.sh \
 	%D%/test-read-repair.sh \
+	%D%/test-recover-stores.sh \
 	%D%/test-resync-wide.sh \
 	%D%/test-return-suffix.sh \
 	%D%/test-sandbox-life.sh \
+	%D%/test-scrub.sh \
 	%D%/test-cli-contract.sh

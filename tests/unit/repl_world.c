@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -89,7 +90,10 @@ struct kt_msg world_expect(struct kt_rpc *r, uint8_t type)
             print_message("waiting for %s: %s\n", kt_msg_name(type),
                           kt_strerror(e));
         assert_int_equal(e, 0);
-    } while (m.type != type && (m.type == KT_MSG_HB || m.type == KT_MSG_PING));
+        if (m.type == KT_MSG_ADMIN && type != KT_MSG_ADMIN)
+            json_decref(m.json); /* it asks what volumes are called */
+    } while (m.type != type && (m.type == KT_MSG_HB || m.type == KT_MSG_PING ||
+                                m.type == KT_MSG_ADMIN));
     if (m.type != type)
         print_message("got %s, not %s\n", kt_msg_name(m.type),
                       kt_msg_name(type));

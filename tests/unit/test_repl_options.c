@@ -52,7 +52,8 @@ static void everything_can_be_said(void **state)
               "tcp:[::1]:2", "--listen=unix:/r", "--listen", "tcp:192.0.2.1:0",
               "--node=n", "--cluster", "000102030405060708090a0b0c0d0e0f",
               "--capacity=2G", "--resync-rate=3M", "--insecure-links",
-              "--pid-file=/p", "--address-file=/a", "--log-level=debug"),
+              "--scrub-rate=1M", "--scrub-every=0.5", "--pid-file=/p",
+              "--address-file=/a", "--log-level=debug"),
         0);
     assert_true(o.create);
     assert_true(o.insecure);
@@ -63,6 +64,8 @@ static void everything_can_be_said(void **state)
     assert_int_equal(o.cluster.b[15], 15);
     assert_int_equal(o.capacity_bytes, 2ull << 30);
     assert_int_equal(o.resync_rate, 3u << 20);
+    assert_int_equal(o.scrub_rate, 1u << 20);
+    assert_int_equal(o.scrub_every_s, 43200);
     assert_string_equal(o.pid_file, "/p");
     assert_string_equal(o.address_file, "/a");
     assert_int_equal(o.log_level, KT_LOG_DEBUG);
@@ -91,6 +94,10 @@ static void what_cannot_be_is_refused_with_a_sentence(void **state)
     REFUSED("4M", "--capacity", "4096");
     REFUSED("50M", "--resync-rate", "slow");
     REFUSED("64K", "--resync-rate", "1");
+    REFUSED("64K", "--scrub-rate", "2");
+    REFUSED("number of days", "--scrub-every", "weekly");
+    REFUSED("number of days", "--scrub-every", "-1");
+    REFUSED("number of days", "--scrub-every", "4000");
     REFUSED("--log-level", "--log-level", "loud");
 }
 
