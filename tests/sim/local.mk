@@ -45,8 +45,8 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/verify.c \
 	%D%/workload.c \
 	%D%/world.c
-sim_tests += %D%/test-asserts.sh %D%/test-mutants.sh %D%/test-reach.sh \
-	%D%/test-sim-seeds.sh
+sim_tests += %D%/test-mutants.sh %D%/test-sim-seeds.sh
+rule_tests += %D%/test-asserts.sh %D%/test-reach.sh
 %C%_sim_LDADD = replicator/store/libktstoremem.la $(LDADD)
 
 # The same with switches for its rules (lib/base/rule.h), in objects of its
