@@ -21,6 +21,7 @@ e2e_tests += \
 	%D%/test-chain-force-promote.sh \
 	%D%/test-bad-input.sh \
 	%D%/test-bad-bytes.sh \
+	%D%/test-flips-online.sh \
 	%D%/test-full-capacity.sh \
 	%D%/test-full-disk.sh \
 	%D%/test-full-load.sh \
