@@ -27,8 +27,8 @@
 struct reader {
     struct store *s;
     struct scan *sc;
-    uint8_t *b; /* a whole segment */
-    struct seg *g;
+    uint8_t *b;     /* a whole segment */
+    struct seg *g;  /* it is this one's */
     uint32_t bytes; /* of it that were read */
     uint64_t next_lsn, incarnation;
 };
@@ -86,6 +86,8 @@ int scan_segs(struct store *s)
 static int read_seg(struct reader *r, struct seg *g)
 {
     struct stat st;
+    if (r->g == g)
+        return 0;
     if (fstat(g->fd, &st))
         return -errno;
     r->g = g;
@@ -220,6 +222,21 @@ static void note_beyond(struct reader *r, const struct log_rec_head *h)
         sc->durable_lsn = kt_max_u64(sc->durable_lsn, h->lsn); /* step 4 */
 }
 
+/* The next place at `off` or behind it where a record may begin, or the end. */
+static uint32_t next_k(const struct reader *r, uint32_t off)
+{
+    while (off + LOG_REC_HEAD_BYTES <= r->bytes) {
+        const uint8_t *k = memchr(r->b + off, 'K', r->bytes - off);
+        if (!k)
+            break;
+        uint32_t at = (uint32_t)(k - r->b);
+        off = (at + 7) & ~7u;
+        if (off == at)
+            return at;
+    }
+    return r->bytes;
+}
+
 /* Step 3: what readable records behind the end say was durable. */
 static int read_beyond(struct reader *r)
 {
@@ -229,10 +246,11 @@ static int read_beyond(struct reader *r)
     for (struct seg *g = s->cur; g && !err; g = g->next) {
         err = read_seg(r, g);
         uint32_t off = g == s->cur ? g->used : LOG_SEG_HEAD_BYTES;
-        for (; !err && off + LOG_REC_HEAD_BYTES <= r->bytes; off += 8)
-            if (r->b[off] == 'K' && record_at(r, off, &h) &&
-                h.incarnation <= s->super.incarnation)
+        while (!err && (off = next_k(r, off)) < r->bytes) {
+            if (record_at(r, off, &h) && h.incarnation <= s->super.incarnation)
                 note_beyond(r, &h);
+            off += 8;
+        }
     }
     return err;
 }

@@ -15,6 +15,8 @@
 
 #define FILE_MAX (72ull << 20)
 #define SECTORS (FILE_MAX / DISK_UNIT)
+#define PAGE 4096u
+#define PAGE_WORDS (FILE_MAX / PAGE / 64 + 1)
 
 /* ---- files ---- */
 
@@ -30,6 +32,8 @@ static struct dfile *file_new(void)
 {
     struct dfile *f = calloc(1, sizeof(*f));
     assert(f);
+    f->pages = calloc(PAGE_WORDS, sizeof(f->pages[0]));
+    assert(f->pages);
     f->base = map(FILE_MAX);
     f->at = map(SECTORS * sizeof(f->at[0]));
     return f;
@@ -50,6 +54,7 @@ static void file_free(struct dfile *f)
         vers_free(f->secs[i].newest);
     free(f->secs);
     free(f->sizes);
+    free(f->pages);
     munmap(f->base, FILE_MAX);
     munmap(f->at, SECTORS * sizeof(f->at[0]));
     free(f);
@@ -91,8 +96,19 @@ static void base_put(struct dfile *f, uint32_t no, const uint8_t *b)
 {
     uint64_t off = (uint64_t)no * DISK_UNIT;
     memcpy(f->base + off, b, DISK_UNIT);
+    f->pages[off / PAGE / 64] |= 1ull << (off / PAGE % 64);
     if (off + DISK_UNIT > f->top)
         f->top = off + DISK_UNIT;
+}
+
+/* Nothing changes: whether such a write arrives, nobody can say. */
+static bool is_same(const struct dfile *f, uint32_t no, uint64_t at,
+                    const uint8_t *data, uint32_t len)
+{
+    const uint8_t *b = f->at[no] ? f->secs[f->at[no] - 1].newest->b
+                                 : f->base + (uint64_t)no * DISK_UNIT;
+    return data ? !memcmp(b + at, data, len)
+                : b[at] == 0 && !memcmp(b + at, b + at + 1, len - 1);
 }
 
 /* A new version of one sector, with len bytes at `in` changed. */
@@ -100,6 +116,8 @@ static void sec_write(struct dfile *f, uint32_t op, uint64_t off,
                       const uint8_t *data, uint32_t len)
 {
     uint32_t no = (uint32_t)(off / DISK_UNIT);
+    if (is_same(f, no, off % DISK_UNIT, data, len))
+        return;
     struct dsec *s = sec_of(f, no);
     struct dver *v = malloc(sizeof(*v));
     assert(v);
@@ -425,18 +443,23 @@ static bool is_zero(const uint8_t *b, size_t len)
     return b[0] == 0 && !memcmp(b, b + 1, len - 1);
 }
 
+static bool has_page(const struct dfile *f, uint64_t off)
+{
+    uint64_t w = f->pages[off / PAGE / 64] >> (off / PAGE % 64);
+    return (w & 1) && !is_zero(f->base + off, PAGE);
+}
+
 /* Holes stay holes. */
 static void write_base(const struct dfile *f, int fd)
 {
-    const uint64_t step = 4096;
     uint64_t end = f->top < f->pick_size ? f->top : f->pick_size, from = 0;
-    for (uint64_t off = 0; off < end + step; off += step) {
-        if (off < end && !is_zero(f->base + off, step))
+    for (uint64_t off = 0; off < end + PAGE; off += PAGE) {
+        if (off < end && has_page(f, off))
             continue;
         uint64_t upto = off < end ? off : end;
         if (upto > from)
             put(fd, f->base + from, upto - from, from);
-        from = off + step;
+        from = off + PAGE;
     }
 }
 

@@ -34,7 +34,8 @@ struct dsize {
 struct dfile {
     uint8_t *base; /* durable bytes; mapped, mostly never touched */
     uint64_t size, pick_size, top; /* durable; chosen; base is zero from top */
-    uint32_t *at;                  /* per sector: index + 1 in secs */
+    uint64_t *pages; /* bits: of base, by 4096, all that are not zero */
+    uint32_t *at;    /* per sector: index + 1 in secs */
     struct dsec *secs;
     uint32_t n_secs, cap_secs;
     struct dsize *sizes; /* not durable, ascending */
