@@ -15,10 +15,11 @@ static void set_alloc(struct chain *c, uint32_t extent, bool on)
         c->alloc[extent / 8] &= (uint8_t)~bit;
 }
 
-void chain_ask_credit(struct chain_out *out)
+/* Whoever has no part in the chain keeps no slots from the others. */
+void chain_ask_credit(const struct chain *c, struct chain_out *out)
 {
     struct chain_act *a = chain_act(out, CHAIN_ACT_CREDIT);
-    a->want = CHAIN_GRANT_WANT;
+    a->want = c->role == CHAIN_NONE ? 0 : CHAIN_GRANT_WANT;
 }
 
 void chain_on_credit(struct chain *c, const struct chain_event *ev)
@@ -57,7 +58,7 @@ void chain_take(struct chain *c, struct chain_out *out,
     c->appends++;
     if (takes_slot) {
         c->alloc_used++;
-        chain_ask_credit(out);
+        chain_ask_credit(c, out);
     }
 }
 
@@ -178,7 +179,7 @@ void chain_on_write(struct chain *c, const struct chain_event *ev,
         err = admit_slot(c); /* A4: before a number is given */
     if (err) {
         if (err == KT_E_BUSY || err == KT_E_NOSPC)
-            chain_ask_credit(out);
+            chain_ask_credit(c, out);
         if (err == KT_E_DUP)
             KT_REACH(dup_stale);
         else if (err == KT_E_NOSPC)

@@ -229,7 +229,7 @@ void chain_hop_tick(struct chain *c, struct chain_out *out)
         c->now_ms - c->resume_ms >= RESUME_MS)
         send_resume(c, out);
     if (c->own_full && c->role != CHAIN_NONE)
-        chain_ask_credit(out); /* space may have returned */
+        chain_ask_credit(c, out); /* space may have returned */
 }
 
 void chain_hop_activate(struct chain *c, struct chain_out *out)
@@ -244,8 +244,7 @@ void chain_hop_activate(struct chain *c, struct chain_out *out)
     c->full_sent = false;
     c->alloc_used = c->own_limit = c->succ_limit = 0;
     c->own_full = c->succ_full = false;
-    if (c->role != CHAIN_NONE)
-        chain_ask_credit(out);
+    chain_ask_credit(c, out);
     c->pred_conn = 0;
     if (c->role == CHAIN_MEMBER && c->me > 0 &&
         c->resume_epoch == c->cfg.epoch && c->resume_conn &&

@@ -80,7 +80,7 @@ void chain_flush_pump(struct chain *c, struct chain_out *out);
 /* Takes a record of the history in: received, dedup, alloc, log. */
 void chain_take(struct chain *c, struct chain_out *out,
                 const struct kt_record *rec, struct kt_buf *buf, bool hold);
-void chain_ask_credit(struct chain_out *out);
+void chain_ask_credit(const struct chain *c, struct chain_out *out);
 void chain_on_credit(struct chain *c, const struct chain_event *ev);
 uint64_t chain_ticket(struct chain *c);
 

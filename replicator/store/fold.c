@@ -125,6 +125,8 @@ uint32_t fold_grant(uint32_t have, uint32_t want, uint64_t spare,
                     uint64_t set_aside, uint32_t n_chains)
 {
     assert(set_aside >= have);
+    if (want == 0)
+        return 0;
     if (want <= have)
         return have;
     uint64_t share = (spare + set_aside) / (n_chains ? n_chains : 1);

@@ -63,7 +63,8 @@ struct kt_id extent_digest(const uint64_t sums[KT_EXTENT_SECTORS]);
 
 /* How many slots a chain that has `have` set aside and wants `want` may have,
  * when `spare` are free and set_aside are set aside for all n_chains. Never
- * less than have: credits were given upstream against those (B7). */
+ * less than have: credits were given upstream against those (B7). None when it
+ * wants none: it has no part in its chain, and nobody upstream. */
 uint32_t fold_grant(uint32_t have, uint32_t want, uint64_t spare,
                     uint64_t set_aside, uint32_t n_chains);
 

@@ -279,7 +279,7 @@ uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want)
         return c->granted;
     uint32_t n =
         fold_grant(c->granted, want, slots_spare(s), m->set_aside, s->n_chains);
-    m->set_aside += n - c->granted;
+    m->set_aside = m->set_aside - c->granted + n;
     c->granted = n;
     slots_want_more(s, want - (n < want ? n : want));
     /* Slots on their way back are worth waiting for. */

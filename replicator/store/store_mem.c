@@ -285,7 +285,7 @@ uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want)
     uint64_t used = s->owned + s->set_aside;
     uint64_t spare = s->disk->slots > used ? s->disk->slots - used : 0;
     uint32_t n = fold_grant(c->granted, want, spare, s->set_aside, n_chains);
-    s->set_aside += n - c->granted;
+    s->set_aside = s->set_aside - c->granted + n;
     c->granted = n;
     s->full = n < want && s->owned + s->set_aside >= s->disk->slots;
     return n;

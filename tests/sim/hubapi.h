@@ -32,6 +32,8 @@ struct hub *hubnode_hub(struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */
 bool hubnode_healthy(struct world *w);
+/* Those that serve have all that any of them has. */
+bool hubnode_even(struct world *w);
 /* It runs, recovers nothing, and no chain is in the middle of anything. */
 bool hubnode_idle(struct world *w);
 /* It would not let this one register, for it is older than it was. */

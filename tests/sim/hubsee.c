@@ -31,6 +31,25 @@ bool hubnode_idle(struct world *w)
     return idle;
 }
 
+bool hubnode_even(struct world *w)
+{
+    for (unsigned i = 0; i < w->p.chains; i++) {
+        const struct kt_cfg *cfg = hubnode_cfg(w, i);
+        uint64_t least = UINT64_MAX, most = 0;
+        for (unsigned k = 0; k < kt_cfg_serving(cfg); k++) {
+            int at = node_of_store(w, &cfg->members[k].store);
+            if (at < 0)
+                return false;
+            const struct chain *c = &w->nodes[at].chains[i].c;
+            least = kt_min_u64(least, c->applied.seq);
+            most = kt_max_u64(most, c->received.seq);
+        }
+        if (least < most)
+            return false;
+    }
+    return true;
+}
+
 bool hubnode_healthy(struct world *w)
 {
     const struct hub *h = hubnode_hub(w);

@@ -366,7 +366,9 @@ static const char *restless(struct world *w)
     }
     if (work_pending(w))
         return "an operation";
-    return hubnode_healthy(w) ? NULL : "a chain, or a node";
+    if (!hubnode_healthy(w))
+        return "a chain, or a node";
+    return hubnode_even(w) ? NULL : "a record";
 }
 
 static void wait_for_the_end(struct world *w)
