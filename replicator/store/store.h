@@ -240,9 +240,10 @@ void store_drop(struct store *s, struct store_drop *r);
 /* ---- space (B7) ---- */
 
 /* Tries to keep `want` slots set aside for the chain beyond those it already
- * owns, and gives none back that are; 0: gives all back. Returns how many are set aside now (fewer when the store is nearly
- * full: what is free is shared out fairly). Slots set aside are backed by real
- * disk blocks. Never blocks: more may be ready at a later call. */
+ * owns, and gives none back that are; 0: gives all back. Returns how many are
+ * set aside now (fewer when the store is nearly full: what is free is shared
+ * out fairly). Slots set aside are backed by real disk blocks. Never blocks:
+ * more may be ready at a later call. */
 uint32_t store_grant(struct store *s, struct store_chain *c, uint32_t want);
 /* True when the last store_grant fell short because nothing is left. */
 bool store_is_full(const struct store *s);
