@@ -56,7 +56,7 @@ static void tell_at(struct check *k, enum store_part part,
 
 static bool in_slot(const struct extent *e, uint32_t n)
 {
-    return (e->presence[n / 8] >> (n % 8) & 1) && !(e->at && e->at[n]);
+    return (e->presence[n / 8] >> (n % 8) & 1) && !overlay_at(e, n);
 }
 
 /* Some sectors of an extent, [first, first + CHUNK_SECTORS). */

@@ -48,7 +48,7 @@ static void view_take(struct view *v, struct extent *e, uint32_t no)
     v->gen = e ? e->gen : 0;
     memset(v->fetch, 0, sizeof(v->fetch));
     for (uint32_t k = 0; k < KT_EXTENT_SECTORS; k++) {
-        struct rec *r = e && e->at ? e->at[k] : NULL;
+        struct rec *r = overlay_at(e, k);
         v->sums[k] = r ? rec_sector(r, k, NULL) : 0;
         if (r || !e || !(e->presence[k / 8] >> (k % 8) & 1))
             continue;

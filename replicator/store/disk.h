@@ -33,7 +33,8 @@
 #define LOG_SEGS_MIN 4u      /* exist from the store's creation on */
 #define LOG_SEGS_MAX 32u     /* more only when nothing can be applied */
 #define LOG_SEGS_RETAINED 8u /* applied ones kept for store_log_read */
-#define OVERLAY_BYTES_MAX (256u << 20)
+#define OVERLAY_BYTES_MAX (128u << 20) /* of memory */
+#define OVERLAY_TABLE_FROM 16u /* records of an extent: they get a table */
 #define APPLY_BYTES_EAGER (32u << 20) /* apply without waiting for the tick */
 #define BATCH_BYTES_MAX (32u << 20)
 #define TICK_MS 1000u
@@ -110,8 +111,9 @@ struct extent {
     uint32_t takes; /* records not in a batch yet that take a slot */
     bool reserved;  /* a slot is kept for it; never beside a slot it has */
     struct rec *first, **last; /* overlay, in order */
+    uint32_t n_recs;           /* in it */
     struct rec **at; /* [KT_EXTENT_SECTORS] newest record of each sector, or
-                        NULL when there is none at all */
+                        NULL while there are few */
     /* while in a batch */
     struct extent *batch_next;
     struct rec *batch_upto;
@@ -202,7 +204,8 @@ struct store {
     bool held_admitted; /* the last of them: see append.c */
     struct rec *free_recs;
     struct job *free_reads;
-    uint64_t overlay_bytes, eager_bytes;
+    uint64_t overlay_bytes; /* memory it takes */
+    uint64_t eager_bytes;   /* payload since the last batch */
     bool apply_wanted, batching;
     uint32_t rotor;     /* the chain a batch begins with */
     uint64_t apply_lsn; /* what must be durable before the wanted batch */
@@ -317,6 +320,8 @@ struct rec *rec_new(struct store *s);
 void rec_free(struct store *s, struct rec *r);
 /* A completed record becomes visible. 0; or -ENOMEM, and r is freed. */
 int overlay_fold(struct store_chain *c, struct rec *r) KT_MUST_CHECK;
+/* The newest record of sector k; NULL: none, or no extent. */
+struct rec *overlay_at(const struct extent *e, uint32_t k);
 /* The first record of the chain's overlay is in its slot. */
 void overlay_pop(struct store_chain *c);
 /* Sum and data of sector k of the extent in its record. */

@@ -122,7 +122,7 @@ static void mend_where(struct mend_job *m, const struct extent *e)
     m->coff = (uint64_t)at * CSUM_SLOT_BYTES + 8 * (uint64_t)first;
     for (uint32_t i = 0; i < m->op->len / KT_SECTOR_BYTES; i++)
         m->todo[i] = (e->presence[(first + i) / 8] >> (first + i) % 8 & 1) &&
-                     !(e->at && e->at[first + i]);
+                     !overlay_at(e, first + i);
 }
 
 void store_mend(struct store *s, struct store_mend *r)

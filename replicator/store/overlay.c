@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The overlay: completed records that are not in their slots yet. Each extent
- * keeps its records in order, and for each sector the newest of them. */
+ * keeps its records in order and, when they are many, a table of the newest of
+ * each sector: small writes all over a volume leave one or two in an extent. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -33,9 +34,15 @@ void rec_free(struct store *s, struct rec *r)
     s->free_recs = r;
 }
 
+#define TABLE_BYTES (KT_EXTENT_SECTORS * sizeof(struct rec *))
+
+/* Memory it takes. A payload is aligned to pages: that may cost another one. */
 static uint64_t rec_weight(const struct rec *r)
 {
-    return sizeof(*r) + (r->buf ? r->buf->data_len : 0);
+    const struct kt_buf *b = r->buf;
+    return sizeof(*r) + (b ? sizeof(*b) + 8 * (uint64_t)b->n_sums +
+                                 b->data_len + KT_SECTOR_BYTES
+                           : 0);
 }
 
 uint64_t rec_sector(const struct rec *r, uint32_t k, const uint8_t **ret_data)
@@ -54,22 +61,56 @@ uint64_t rec_sector(const struct rec *r, uint32_t k, const uint8_t **ret_data)
     return sum;
 }
 
+static bool changes(const struct rec *r, uint32_t k)
+{
+    uint32_t i = k - r->effect.first;
+    return k >= r->effect.first && i < r->effect.n && !fold_keeps(&r->rec, i);
+}
+
+struct rec *overlay_at(const struct extent *e, uint32_t k)
+{
+    struct rec *newest = NULL;
+    if (!e)
+        return NULL;
+    if (e->at)
+        return e->at[k];
+    for (struct rec *r = e->first; r; r = r->ext_next)
+        if (changes(r, k))
+            newest = r;
+    return newest;
+}
+
+static void note_sectors(struct extent *e, struct rec *r)
+{
+    for (uint32_t i = 0; i < r->effect.n; i++)
+        if (!fold_keeps(&r->rec, i))
+            e->at[r->effect.first + i] = r;
+}
+
+/* Without memory for it the list does, slowly. */
+static void make_table(struct extent *e)
+{
+    e->at = calloc(KT_EXTENT_SECTORS, sizeof(struct rec *));
+    if (!e->at)
+        return;
+    e->chain->store->overlay_bytes += TABLE_BYTES;
+    for (struct rec *r = e->first; r; r = r->ext_next)
+        note_sectors(e, r);
+}
+
 static int fold_into(struct extent *e, struct rec *r)
 {
     if (!e)
         return -ENOMEM;
-    if (!e->at) {
-        e->at = calloc(KT_EXTENT_SECTORS, sizeof(struct rec *));
-        if (!e->at)
-            return -ENOMEM;
-    }
     r->effect = fold_extent(&e->vis, &r->rec);
-    for (uint32_t i = 0; i < r->effect.n; i++)
-        if (!fold_keeps(&r->rec, i))
-            e->at[r->effect.first + i] = r;
     r->ext_next = NULL;
     *e->last = r;
     e->last = &r->ext_next;
+    e->n_recs++;
+    if (e->at)
+        note_sectors(e, r);
+    else if (e->n_recs > OVERLAY_TABLE_FROM)
+        make_table(e);
     return 0;
 }
 
@@ -103,7 +144,7 @@ int overlay_fold(struct store_chain *c, struct rec *r)
     if (!c->hard)
         c->hard = r;
     c->store->overlay_bytes += rec_weight(r);
-    c->store->eager_bytes += rec_weight(r);
+    c->store->eager_bytes += r->buf ? r->buf->data_len : 0;
     return 0;
 }
 
@@ -112,12 +153,14 @@ static void leave_extent(struct extent *e, struct rec *r)
     assert(e->first == r);
     if (!(e->first = r->ext_next))
         e->last = &e->first;
-    for (uint32_t i = 0; i < r->effect.n; i++)
+    for (uint32_t i = 0; i < r->effect.n && e->at; i++)
         if (e->at[r->effect.first + i] == r)
             e->at[r->effect.first + i] = NULL;
-    if (!e->first) {
+    e->n_recs--;
+    if (!e->first && e->at) {
         free(e->at);
         e->at = NULL;
+        e->chain->store->overlay_bytes -= TABLE_BYTES;
     }
 }
 

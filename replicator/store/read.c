@@ -146,7 +146,7 @@ static void look_up(struct read_job *p, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         uint32_t k = p->first + i;
         const uint8_t *data = NULL;
-        struct rec *r = e && e->at ? e->at[k] : NULL;
+        struct rec *r = overlay_at(e, k);
         b->sums[i] = r ? rec_sector(r, k, &data) : 0;
         if (b->sums[i]) {
             memcpy(b->data + b->data_len, data, KT_SECTOR_BYTES);
