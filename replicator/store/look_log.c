@@ -126,7 +126,8 @@ static void drop_cut_off(struct look *l)
 }
 
 /* What an older life left behind its end is not ahead: it was cut off, though
- * nothing came after it that could tell. Nor is what may have been torn. */
+ * nothing came after it that could tell. Nor is what may have been torn, or may
+ * stand behind something torn: that ends a log, and no flush had followed. */
 static void mark_ahead(struct look *l)
 {
     uint64_t now = l->s->super.incarnation, expect = l->end_lsn + 1;
@@ -134,12 +135,19 @@ static void mark_ahead(struct look *l)
         now = l->recs[l->n_recs - 1].incarnation;
     for (uint32_t i = 0; i < l->n_recs; i++) {
         struct look_rec *r = &l->recs[i];
-        r->ahead = l->info.index_lost ||
-                   (r->lsn > l->end_lsn && r->incarnation == now);
-        r->ahead = r->ahead && (!r->broken || r->lsn <= l->durable_lsn);
-        if (!r->ahead)
+        bool gap = r->lsn > expect;
+        if (r->broken && r->lsn > l->durable_lsn)
             continue;
-        l->info.unknown = l->info.unknown || r->lsn > expect;
+        if (l->info.index_lost) { /* in no copy, whatever it is */
+            r->ahead = true;
+            continue;
+        }
+        if (r->lsn <= l->end_lsn || r->incarnation != now)
+            continue;
+        if (gap && expect > l->durable_lsn)
+            break;
+        r->ahead = true;
+        l->info.unknown = l->info.unknown || gap;
         expect = r->lsn + 1;
     }
     l->info.unknown = l->info.unknown || l->durable_lsn >= expect;
