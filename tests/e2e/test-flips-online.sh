@@ -41,8 +41,10 @@ sub flip {
     sysseek $h, $at, 0; sysread $h, my $b, 1;
     sysseek $h, $at, 0; syswrite $h, chr(ord($b) ^ (1 << int rand 8));
 }
-flip("$dir/data.000", 0, 8 << 22) for 1 .. 2;
-flip("$dir/csum.000", 0, 8 << 13);
+# Bytes of even sectors, sums of odd ones: of one that lost both nobody can say
+# what it was meant to be, and it is left.
+flip("$dir/data.000", 8192 * int(rand 4096), 4096) for 1 .. 2;
+flip("$dir/csum.000", 16 * int(rand 4096) + 8, 8);
 for (1 .. 12) {
     my @logs = glob "$dir/log.*";
     flip($logs[rand @logs], 0, 2 << 20);
