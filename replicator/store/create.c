@@ -57,6 +57,7 @@ static int plan(struct store *s, struct why *w)
                        "at least",
                        kt_size_format(s->opts.capacity_bytes, a),
                        KT_EXTENT_BYTES >> 20);
+    slots = kt_min_u64(slots, SUPER_CAPACITY_MAX / KT_EXTENT_BYTES);
     s->super.capacity = slots * KT_EXTENT_BYTES;
     return 0;
 }

@@ -70,6 +70,9 @@ tests_unit_test_store_older_SOURCES = tests/unit/test_store_older.c \
 unit_tests += tests/unit/test_store_mend
 tests_unit_test_store_mend_SOURCES = tests/unit/test_store_mend.c \
 	$(kt_store_disk_rig)
+unit_tests += tests/unit/test_store_look
+tests_unit_test_store_look_SOURCES = tests/unit/test_store_look.c \
+	$(kt_store_disk_rig)
 unit_tests += tests/unit/test_store_scrub
 tests_unit_test_store_scrub_SOURCES = tests/unit/test_store_scrub.c \
 	$(kt_store_disk_rig)

@@ -55,7 +55,7 @@ static uint32_t record_at(const struct look *l, const struct seg *g,
                           struct log_rec_head *ret_h, bool *ret_broken)
 {
     uint32_t end = l->s->super.seg_bytes;
-    if (end - off < LOG_REC_HEAD_BYTES || memcmp(b + off, "KTRC", 4) ||
+    if (end - off < LOG_REC_HEAD_BYTES || b[off] != 'K' ||
         log_rec_decode(b + off, ret_h) || ret_h->uuid != l->s->uuid64 ||
         ret_h->seg != g->no)
         return 0;
@@ -68,20 +68,22 @@ static uint32_t record_at(const struct look *l, const struct seg *g,
     return bytes;
 }
 
-/* What of it can be read: an unreadable page takes nothing else with it. */
-static void read_seg(const struct look *l, const struct seg *g, uint8_t *b)
+/* What of it can be read, and how far the file goes: an unreadable page takes
+ * nothing else with it. */
+static uint32_t read_seg(const struct look *l, const struct seg *g, uint8_t *b)
 {
     uint32_t all = l->s->super.seg_bytes, page = 4096;
     struct stat st;
     memset(b, 0, all);
     if (fstat(g->fd, &st))
-        return;
+        return 0;
     uint32_t bytes = (uint32_t)kt_min_u64((uint64_t)st.st_size, all);
     if (!kt_pread_all(g->fd, b, bytes, 0))
-        return;
+        return bytes;
     for (uint32_t off = 0; off + page <= bytes; off += page)
         if (kt_pread_all(g->fd, b + off, page, off))
             memset(b + off, 0, page);
+    return bytes;
 }
 
 static int scan_seg(struct look *l, const struct seg *g, uint8_t *b)
@@ -90,8 +92,8 @@ static int scan_seg(struct look *l, const struct seg *g, uint8_t *b)
     uint32_t off = LOG_SEG_HEAD_BYTES, bytes;
     bool broken;
     int err = 0;
-    read_seg(l, g, b);
-    while (!err && off + LOG_REC_HEAD_BYTES <= l->s->super.seg_bytes) {
+    uint32_t end = read_seg(l, g, b);
+    while (!err && off + LOG_REC_HEAD_BYTES <= end) {
         bytes = record_at(l, g, b, off, &h, &broken);
         if (bytes)
             err = add(l, &h, off, broken);
@@ -124,7 +126,8 @@ static void drop_cut_off(struct look *l)
 }
 
 /* What an older life left behind its end is not ahead: it was cut off, though
- * nothing came after it that could tell. Nor is what may have been torn. */
+ * nothing came after it that could tell. Nor is what may have been torn, or may
+ * stand behind something torn: that ends a log, and no flush had followed. */
 static void mark_ahead(struct look *l)
 {
     uint64_t now = l->s->super.incarnation, expect = l->end_lsn + 1;
@@ -132,12 +135,19 @@ static void mark_ahead(struct look *l)
         now = l->recs[l->n_recs - 1].incarnation;
     for (uint32_t i = 0; i < l->n_recs; i++) {
         struct look_rec *r = &l->recs[i];
-        r->ahead = l->info.index_lost ||
-                   (r->lsn > l->end_lsn && r->incarnation == now);
-        r->ahead = r->ahead && (!r->broken || r->lsn <= l->durable_lsn);
-        if (!r->ahead)
+        bool gap = r->lsn > expect;
+        if (r->broken && r->lsn > l->durable_lsn)
             continue;
-        l->info.unknown = l->info.unknown || r->lsn > expect;
+        if (l->info.index_lost) { /* in no copy, whatever it is */
+            r->ahead = true;
+            continue;
+        }
+        if (r->lsn <= l->end_lsn || r->incarnation != now)
+            continue;
+        if (gap && expect > l->durable_lsn)
+            break;
+        r->ahead = true;
+        l->info.unknown = l->info.unknown || gap;
         expect = r->lsn + 1;
     }
     l->info.unknown = l->info.unknown || l->durable_lsn >= expect;

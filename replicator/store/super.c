@@ -15,6 +15,7 @@
 #include "lib/base/err.h"
 #include "lib/base/os.h"
 #include "lib/base/sum.h"
+#include "replicator/store/logfmt.h"
 
 #define MAGIC 0x315245505553544bu
 #define SUM_AT (SUPER_BYTES - 16)
@@ -69,6 +70,9 @@ static int decode(const uint8_t b[SUPER_BYTES], struct super *ret_s)
         return KT_E_CORRUPT;
     if (version == 0 || version > SUPER_VERSION)
         return KT_E_PROTO;
+    if (s.seg_bytes < LOG_SEG_BYTES_MIN || s.seg_bytes > LOG_SEG_BYTES_MAX ||
+        s.capacity > SUPER_CAPACITY_MAX)
+        return KT_E_CORRUPT;
     s.version = version;
     *ret_s = s;
     return 0;

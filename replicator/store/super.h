@@ -6,6 +6,7 @@
 #include "lib/base/id.h"
 
 #define SUPER_BYTES 4096u
+#define SUPER_CAPACITY_MAX (1ull << 50) /* of slots */
 /* 2: the index says what all its rows are. 3: records of the log end a group.
  * Older formats are read, and become the newest when the store is opened. */
 #define SUPER_VERSION 3u

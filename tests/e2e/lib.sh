@@ -160,6 +160,16 @@ wait_healthy() {
     fail "not healthy after ${1:-60} s: $last"
 }
 
+# wait_free NODE: until no thread of a killed replicator holds its store.
+wait_free() {
+    local i
+    for ((i = 0; i < 200; i++)); do
+        ! flock -n "$dir/$1/store/lock" true || return 0
+        sleep 0.05
+    done
+    fail "the store of $1 stays in use"
+}
+
 rss_kib() {
     awk '/^VmRSS/ { print $2 }' "/proc/$1/status"
 }

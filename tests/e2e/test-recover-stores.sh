@@ -39,6 +39,7 @@ stores() {
     local n
     mkdir "$work/$1" || fail "no room"
     for n in n1 n2 n3; do
+        wait_free $n
         cp -a --sparse=always "$dir/$n/store" "$work/$1/$n"
     done
 }

@@ -112,7 +112,10 @@ static void every_flipped_bit_of_a_segment_head_is_seen(void **state)
 static void the_newer_whole_superblock_counts(void **state)
 {
     char dir[] = "/tmp/kt-super-XXXXXX", cmd[64];
-    struct super s = {.incarnation = 4, .capacity = 1 << 22, .clean = true};
+    struct super s = {.incarnation = 4,
+                      .capacity = 1 << 22,
+                      .seg_bytes = LOG_SEG_BYTES_MIN,
+                      .clean = true};
     struct super back;
     (void)state;
     assert_non_null(mkdtemp(dir));
@@ -135,6 +138,14 @@ static void the_newer_whole_superblock_counts(void **state)
     assert_int_equal(ftruncate(f, 17), 0);
     assert_int_equal(super_load(fd, &back), 0);
     assert_int_equal(back.incarnation, 4);
+    /* Whatever its sum says, it must make sense. */
+    for (unsigned i = 0; i < 4; i++) {
+        s.seg_bytes = i == 0 ? 0 : i == 1 ? UINT32_MAX : LOG_SEG_BYTES_MIN;
+        s.capacity = i < 2 ? 1 << 22 : SUPER_CAPACITY_MAX + (i == 2);
+        for (unsigned both = 0; both < 2; both++)
+            assert_int_equal(super_save(fd, &s), 0);
+        assert_int_equal(super_load(fd, &back), i < 3 ? KT_E_CORRUPT : 0);
+    }
     close(f);
     close(fd);
     snprintf(cmd, sizeof(cmd), "rm -rf '%s'", dir);
