@@ -240,7 +240,8 @@ int fs_mount(struct plugin *p, const struct attach_volume *v, const char *dev,
                  kt_strerror(err));
         return err;
     }
-    snprintf(opts, sizeof(opts), "nodev,nosuid,noatime%s%s%s",
+    /* _netdev is for systemd: unmounted while the replicator still runs. */
+    snprintf(opts, sizeof(opts), "nodev,nosuid,noatime,_netdev%s%s%s",
              xfs ? "" : ",errors=remount-ro", v->spec->mountopts[0] ? "," : "",
              v->spec->mountopts);
     const char *const argv[] = {"mount", "-t", fs,        "-o",

@@ -9,4 +9,5 @@ e2e_tests += \
 	%D%/test-docker-abuse.sh \
 	%D%/test-docker-api.sh \
 	%D%/test-docker-fuse.sh \
-	%D%/test-docker-restart.sh
+	%D%/test-docker-restart.sh \
+	%D%/test-docker-units.sh
