@@ -50,8 +50,8 @@ has kenter-volplugin.socket ListenStream /run/docker/plugins/kenter.sock
 # Activated: nobody is refused while it is not there yet.
 sandbox_up --nodes 1
 systemd-socket-activate -E KENTER_CONTEXT -l "$api_sock" \
-    "$top_builddir/kenter-volplugin" --dir "$work/catalogue" --mounts "$mounts" \
-    --test-attach "$stub" 2>>"$work/plugin.log" &
+    "$top_builddir/kenter-volplugin" --dir "$work/catalogue" \
+    --mounts "$mounts" --test-attach "$stub" 2>>"$work/plugin.log" &
 plugin_pid=$!
 started+=("$plugin_pid")
 for ((i = 0; i < 200; i++)); do
