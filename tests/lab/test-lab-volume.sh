@@ -13,8 +13,8 @@ plugin_on() { # M
     must "$1" "export PATH=$top_builddir:\$PATH KENTER_CONTEXT=/run/context.json
         mkdir -p /run/p
         setsid '$top_builddir/kenter-volplugin' --socket /run/p/kenter.sock \
-            --dir /run/p/catalogue --mounts /run/p/volumes --run $run \
-            </dev/null >>/run/p/log 2>&1 &
+            --dir /run/p/catalogue --mounts /run/p/volumes \
+            --run $run --trim 20 </dev/null >>/run/p/log 2>&1 &
         for i in {1..600}; do
             ! curl -s -m 5 --unix-socket /run/p/kenter.sock -X POST \
                 http://x/Plugin.Activate >/dev/null || exit 0
@@ -120,6 +120,9 @@ test $took -ge 60 || fail "it did not wait, but $took s"
 must m2 "! ls $run/attach/db 2>/dev/null && ! pgrep -x nbdkit" >/dev/null
 
 write_end m1
+# Space goes back in between, and what is written meanwhile stays right.
+must m1 "grep 'event=trimmed' /run/p/log | grep -qv 'bytes=0'" ||
+    fail "nothing was trimmed"
 files=$(promised m1)
 worst=$(must m1 'cat /run/worst')
 
