@@ -73,4 +73,7 @@ void daemon_relink(struct daemon *d);
 /* order.c: step 5 */
 void daemon_order(struct daemon *d);
 
+/* end.c: another life: ends all that is attached here. The exit status. */
+int daemon_end_all(const char *run_dir);
+
 #endif

@@ -21,6 +21,7 @@ kenter_attachd_SOURCES = \
 	%D%/begin.c \
 	%D%/daemon.c \
 	%D%/daemon.h \
+	%D%/end.c \
 	%D%/main.c \
 	%D%/order.c \
 	%D%/relink.c

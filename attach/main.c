@@ -19,6 +19,7 @@
 
 static const char help[] =
     "Usage: kenter-attachd --volume NAME --id HEX32 [OPTIONS]\n"
+    "       kenter-attachd --end-all [--run-dir DIR]\n"
     "Keeps a volume attached as /dev/nbdN. \"kenter volume attach\" starts "
     "it.\n\n"
     "  --volume NAME           the volume\n"
@@ -38,6 +39,9 @@ static const char help[] =
     "                          $KENTER_RUN_DIR, then /run/kenter)\n"
     "  --ready-fd N            tell \"ok DEVICE\" or \"error ERRNO TEXT\" "
     "there\n"
+    "  --end-all               unmount and detach every volume of this "
+    "machine, by\n"
+    "                          force what cannot be written out within 45 s\n"
     "  --help                  print this\n"
     "  --version               print the version\n";
 
@@ -80,6 +84,7 @@ enum {
     O_PLUGIN,
     O_RUN_DIR,
     O_READY_FD,
+    O_END_ALL,
     O_HELP,
     O_VERSION
 };
@@ -96,6 +101,7 @@ static const struct option options[] = {
     {"plugin", required_argument, NULL, O_PLUGIN},
     {"run-dir", required_argument, NULL, O_RUN_DIR},
     {"ready-fd", required_argument, NULL, O_READY_FD},
+    {"end-all", no_argument, NULL, O_END_ALL},
     {"help", no_argument, NULL, O_HELP},
     {"version", no_argument, NULL, O_VERSION},
     {NULL, 0, NULL, 0},
@@ -144,6 +150,7 @@ int main(int argc, char **argv)
     struct daemon d = {
         .q.wait_s = 15, .dead_timeout_s = DEAD_TIMEOUT_S, .ready_fd = -1};
     char plugin[PATH_MAX], context[PATH_MAX];
+    bool end_all = false;
     int o;
 
     while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -155,6 +162,8 @@ int main(int argc, char **argv)
             return printf("kenter-attachd %s\n", PACKAGE_VERSION) < 0;
         if (o == O_STEAL)
             d.q.steal = true;
+        else if (o == O_END_ALL)
+            end_all = true;
         else if (o == O_ADOPT)
             d.q.adopt = true;
         else if (take(&d, o, optarg) < 0)
@@ -162,6 +171,8 @@ int main(int argc, char **argv)
     }
     if (optind < argc)
         return usage("this is too much: ", argv[optind]);
+    if (end_all)
+        return daemon_end_all(d.q.run_dir);
     if (!d.q.name || kt_id_is_zero(&d.q.id))
         return usage("--volume and --id are needed", "");
     close_strangers(d.ready_fd);

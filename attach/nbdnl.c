@@ -167,18 +167,6 @@ int nbdnl_disconnect(struct nbdnl *n, uint32_t index)
     return ask(n, &out, NBDNL_ACK, NULL);
 }
 
-int nbdnl_status(struct nbdnl *n, uint32_t index, bool *ret_connected)
-{
-    struct nbdnl_out out;
-    struct nbdnl_in in;
-
-    nbdnl_put_status(&out, n->family, ++n->seq, index);
-    int r = ask(n, &out, NBDNL_STATUS, &in);
-    if (r == 0)
-        *ret_connected = in.index == index && in.connected;
-    return r;
-}
-
 int nbdnl_event(struct nbdnl *n, uint32_t *ret_index)
 {
     uint8_t buf[READ_BYTES];

@@ -34,10 +34,6 @@ int nbdnl_reconfigure(struct nbdnl *n,
  * its backend and for users before. */
 int nbdnl_disconnect(struct nbdnl *n, uint32_t index) KT_MUST_CHECK;
 
-/* Whether the device is connected. */
-int nbdnl_status(struct nbdnl *n, uint32_t index,
-                 bool *ret_connected) KT_MUST_CHECK;
-
 /* The next event without waiting: 1 and the device that lost a socket, 0 when
  * there is none. Events may be lost; who depends on them looks for himself
  * now and then. */

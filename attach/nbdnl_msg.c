@@ -160,12 +160,6 @@ void nbdnl_put_disconnect(struct nbdnl_out *out, uint16_t family, uint32_t seq,
     put_index(out, family, NBD_CMD_DISCONNECT, seq, index);
 }
 
-void nbdnl_put_status(struct nbdnl_out *out, uint16_t family, uint32_t seq,
-                      uint32_t index)
-{
-    put_index(out, family, NBD_CMD_STATUS, seq, index);
-}
-
 /* ---- reading ---- */
 
 struct attr {
@@ -255,20 +249,6 @@ static void take_family(const uint8_t *bytes, size_t len, struct nbdnl_in *in)
         in->kind = NBDNL_FAMILY;
 }
 
-static void take_devices(const struct attr *list, struct nbdnl_in *in)
-{
-    struct attr item, a;
-
-    for (size_t at = 0; next_attr(list->value, list->len, &at, &item);) {
-        for (size_t i = 0; next_attr(item.value, item.len, &i, &a);) {
-            if (a.type == NBD_DEVICE_INDEX)
-                in->index = number(&a);
-            else if (a.type == NBD_DEVICE_CONNECTED)
-                in->connected = number(&a) != 0;
-        }
-    }
-}
-
 static void take_nbd(uint8_t cmd, const uint8_t *bytes, size_t len,
                      struct nbdnl_in *in)
 {
@@ -277,12 +257,8 @@ static void take_nbd(uint8_t cmd, const uint8_t *bytes, size_t len,
     for (size_t at = 0; next_attr(bytes, len, &at, &a);) {
         if (a.type == NBD_ATTR_INDEX)
             in->index = number(&a);
-        else if (a.type == NBD_ATTR_DEVICE_LIST)
-            take_devices(&a, in);
     }
-    if (cmd == NBD_CMD_STATUS)
-        in->kind = NBDNL_STATUS;
-    else if (in->index != NBDNL_NO_INDEX && cmd == NBD_CMD_CONNECT)
+    if (in->index != NBDNL_NO_INDEX && cmd == NBD_CMD_CONNECT)
         in->kind = NBDNL_CONNECTED;
     else if (in->index != NBDNL_NO_INDEX && cmd == NBD_CMD_LINK_DEAD)
         in->kind = NBDNL_LINK_DEAD;

@@ -42,15 +42,12 @@ void nbdnl_put_reconfigure(struct nbdnl_out *out, uint16_t family, uint32_t seq,
                            const struct nbdnl_device *d);
 void nbdnl_put_disconnect(struct nbdnl_out *out, uint16_t family, uint32_t seq,
                           uint32_t index);
-void nbdnl_put_status(struct nbdnl_out *out, uint16_t family, uint32_t seq,
-                      uint32_t index);
 
 enum nbdnl_kind {
     NBDNL_ACK,       /* error: 0 or -errno */
     NBDNL_FAMILY,    /* family, group */
     NBDNL_CONNECTED, /* index: answer to CONNECT */
     NBDNL_LINK_DEAD, /* index: a socket of that device is dead */
-    NBDNL_STATUS,    /* index, connected */
     NBDNL_OTHER,     /* something that is of no use here */
 };
 
@@ -62,7 +59,6 @@ struct nbdnl_in {
     uint16_t family;
     uint32_t group; /* of nbd_mc_group */
     uint32_t index; /* NBDNL_NO_INDEX when it has none */
-    bool connected;
 };
 
 /* Takes the first message of len bytes; family is 0 while it is not known.

@@ -20,6 +20,7 @@
 
 #define READ_MS 2000
 #define END_MS 60000u
+#define FORCED_END_MS 5000u /* nothing is to be flushed */
 #define GONE_MS 15000u
 #define LINE_BYTES 64u
 #define FLUSH_POLL_MS 50
@@ -113,7 +114,7 @@ static int detach(struct daemon *d, bool force, char *ret_why)
     if (!gone && !force)
         kt_log(KT_LOG_WARN, "device_stays", "volume=%s device=/dev/nbd%u",
                d->q.name, d->info.index);
-    if (!server_end(&d->server, SIGTERM, END_MS)) {
+    if (!server_end(&d->server, SIGTERM, force ? FORCED_END_MS : END_MS)) {
         server_end(&d->server, SIGKILL, 1000);
         kt_log(KT_LOG_WARN, "nbdkit_killed", "volume=%s", d->q.name);
     }

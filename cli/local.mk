@@ -6,6 +6,11 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 %C%_libktcli_la_SOURCES = \
 	%D%/attach.c \
 	%D%/chain.c \
+	%D%/doctor.c \
+	%D%/doctor_disk.c \
+	%D%/doctor_docker.c \
+	%D%/doctor_http.c \
+	%D%/doctor_node.c \
 	%D%/help.c \
 	%D%/hub.c \
 	%D%/hub_recover.c \
@@ -31,7 +36,8 @@ noinst_LTLIBRARIES += %D%/libktcli.la
 	%D%/verify_ask.c \
 	%D%/volume.c
 
-KT_CLI_LIBS = %D%/libktcli.la attach/libktattach.la
+KT_CLI_LIBS = %D%/libktcli.la attach/libktattach.la \
+	volplugin/core/libktvolcore.la
 
 bin_PROGRAMS += kenter
 kenter_SOURCES = %D%/main.c

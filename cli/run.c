@@ -13,9 +13,11 @@
 #endif
 
 const struct cli_verb *const cli_objects[] = {
-    cli_sandbox_verbs, cli_volume_verbs,  cli_node_verbs,
-    cli_chain_verbs,   cli_hub_verbs,     cli_status_verbs,
-    cli_scrub_verbs,   cli_recover_verbs, NULL,
+    cli_sandbox_verbs, cli_volume_verbs,
+    cli_node_verbs,    cli_chain_verbs,
+    cli_hub_verbs,     cli_status_verbs,
+    cli_scrub_verbs,   cli_recover_verbs,
+    cli_doctor_verbs,  NULL,
 };
 
 static const struct cli_verb *object_verbs(const char *object)

@@ -9,6 +9,7 @@ extern const struct cli_verb cli_sandbox_verbs[];
 extern const struct cli_verb cli_volume_verbs[];
 extern const struct cli_verb cli_node_verbs[];
 extern const struct cli_verb cli_status_verbs[];
+extern const struct cli_verb cli_doctor_verbs[];
 extern const struct cli_verb cli_hub_verbs[];
 extern const struct cli_verb cli_chain_verbs[];
 extern const struct cli_verb cli_recover_verbs[];

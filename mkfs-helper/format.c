@@ -31,15 +31,12 @@ static const char *const xfs_words[] = {"mkfs.xfs", "-q", "-K"};
 
 static void fresh_uuid(char ret[MKFS_UUID_BYTES])
 {
-    char hex[KT_ID_HEX_BYTES];
     struct kt_id id;
 
     kt_id_random(&id);
     id.b[6] = (uint8_t)((id.b[6] & 0x0f) | 0x40); /* RFC 4122, random */
     id.b[8] = (uint8_t)((id.b[8] & 0x3f) | 0x80);
-    kt_id_hex(&id, hex);
-    snprintf(ret, MKFS_UUID_BYTES, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8,
-             hex + 12, hex + 16, hex + 20);
+    kt_id_uuid(&id, ret);
 }
 
 struct words {

@@ -12,9 +12,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -112,18 +114,14 @@ static int mkfs(const char *const argv[], char *ret_out, size_t size,
 
 struct words { /* of numbers and names, as kenter-mkfs wants them */
     char size[24];
-    char uuid[40];
+    char uuid[KT_ID_UUID_BYTES];
 };
 
 static void make_words(const struct attach_volume *v, struct words *w)
 {
-    char h[KT_ID_HEX_BYTES];
-
-    kt_id_hex(&v->id, h);
+    kt_id_uuid(&v->id, w->uuid);
     snprintf(w->size, sizeof(w->size), "%llu",
              (unsigned long long)v->spec->size_bytes);
-    snprintf(w->uuid, sizeof(w->uuid), "%.8s-%.4s-%.4s-%.4s-%.12s", h, h + 8,
-             h + 12, h + 16, h + 20);
 }
 
 static int format(struct plugin *p, const struct attach_volume *v,
@@ -240,7 +238,8 @@ int fs_mount(struct plugin *p, const struct attach_volume *v, const char *dev,
                  kt_strerror(err));
         return err;
     }
-    snprintf(opts, sizeof(opts), "nodev,nosuid,noatime%s%s%s",
+    /* _netdev is for systemd: unmounted while the replicator still runs. */
+    snprintf(opts, sizeof(opts), "nodev,nosuid,noatime,_netdev%s%s%s",
              xfs ? "" : ",errors=remount-ro", v->spec->mountopts[0] ? "," : "",
              v->spec->mountopts);
     const char *const argv[] = {"mount", "-t", fs,        "-o",
@@ -355,5 +354,20 @@ int fs_unmount(const struct attach_volume *v, char *ret_why)
     snprintf(ret_why, VOL_WHY_BYTES, "%s cannot be unmounted: %s%s", v->fs_dir,
              err == -EBUSY ? "it is used by " : kt_strerror(err),
              err == -EBUSY ? holder : "");
+    return err;
+}
+
+/* ---- trim ---- */
+
+int fs_trim(const char *dir, uint64_t *ret_bytes)
+{
+    struct fstrim_range range = {.len = UINT64_MAX};
+
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = fd < 0 || ioctl(fd, FITRIM, &range) < 0 ? -errno : 0;
+    if (fd >= 0)
+        close(fd);
+    if (err == 0)
+        *ret_bytes = range.len;
     return err;
 }

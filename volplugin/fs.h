@@ -14,5 +14,8 @@ int fs_mount(struct plugin *p, const struct attach_volume *v, const char *dev,
 /* Writes everything out and unmounts; not mounted is a success. */
 int fs_unmount(const struct attach_volume *v, char *ret_why) KT_MUST_CHECK;
 bool fs_mounted(const char *dir);
+/* Gives back the space that files do not use, as fstrim(8). 0 and how much, or
+ * -errno. */
+int fs_trim(const char *dir, uint64_t *ret_bytes) KT_MUST_CHECK;
 
 #endif

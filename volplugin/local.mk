@@ -16,6 +16,7 @@ noinst_LTLIBRARIES += %D%/libktvolplugin.la
 	%D%/options.c \
 	%D%/plugin.c \
 	%D%/sync.c \
+	%D%/trim.c \
 	%D%/work.c
 
 KT_VOLPLUGIN_LIBS = %D%/libktvolplugin.la %D%/core/libktvolcore.la \

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The command line. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/log.h"
@@ -11,6 +13,8 @@
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION "unknown"
 #endif
+
+#define TRIM_S_MAX 31622400u
 
 static const char help[] =
     "usage: kenter-volplugin [OPTION]...\n"
@@ -32,6 +36,8 @@ static const char help[] =
     "                       built or installed with this program)\n"
     "  --context FILE       says where the hub is\n"
     "  --default-size SIZE  of volumes made without a size (default 10G)\n"
+    "  --trim SECONDS       how often space that files do not use is given\n"
+    "                       back; 0: never (default 86400)\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
     "  --help               print this and exit\n"
     "  --version            print the version and exit\n";
@@ -45,6 +51,7 @@ enum {
     OPT_PLUGIN,
     OPT_CONTEXT,
     OPT_SIZE,
+    OPT_TRIM,
     OPT_LEVEL,
     OPT_STUB,
     OPT_HELP,
@@ -61,6 +68,7 @@ static const struct option long_options[] = {
     {"nbdkit-plugin", required_argument, NULL, OPT_PLUGIN},
     {"context", required_argument, NULL, OPT_CONTEXT},
     {"default-size", required_argument, NULL, OPT_SIZE},
+    {"trim", required_argument, NULL, OPT_TRIM},
     {"log-level", required_argument, NULL, OPT_LEVEL},
     {"test-attach", required_argument, NULL, OPT_STUB},
     {"help", no_argument, NULL, OPT_HELP},
@@ -96,6 +104,18 @@ static int take_size(struct options *o, const char *text)
     return 0;
 }
 
+static int take_trim(struct options *o, const char *text)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long v = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || errno || v > TRIM_S_MAX)
+        return wrong("--trim is a number of seconds, at most a year", text);
+    o->trim_s = (unsigned)v;
+    return 0;
+}
+
 static int take(struct options *o, int opt, const char *arg)
 {
     switch (opt) {
@@ -125,6 +145,8 @@ static int take(struct options *o, int opt, const char *arg)
         return 0;
     case OPT_SIZE:
         return take_size(o, arg);
+    case OPT_TRIM:
+        return take_trim(o, arg);
     case OPT_LEVEL:
         return take_level(arg);
     case OPT_STUB:
@@ -150,6 +172,7 @@ int options_parse(int argc, char **argv, struct options *ret)
         .run = "/run/kenter",
         .attach = "auto",
         .default_bytes = 10ull << 30,
+        .trim_s = 86400,
     };
     int opt;
 

@@ -91,6 +91,8 @@ static int begin(struct plugin *p, char *ret_why, size_t size)
         err = work_restore(p, ret_why);
     if (err == 0)
         err = -pthread_create(&p->sync_thread, NULL, sync_run, p);
+    if (err == 0 && p->way && p->o->trim_s)
+        p->trimmed = pthread_create(&p->trim_thread, NULL, trim_run, p) == 0;
     return err;
 }
 
@@ -150,6 +152,8 @@ void plugin_stop(struct plugin *p)
     pthread_mutex_unlock(&p->lock);
     pthread_join(p->sync_thread, NULL);
     stop_keeping(p);
+    if (p->trimmed)
+        pthread_join(p->trim_thread, NULL);
     do {
         pthread_mutex_lock(&p->lock);
         workers = p->workers;

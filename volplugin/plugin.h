@@ -23,6 +23,7 @@ struct options {
     const char *nbdkit_plugin; /* NULL: the one that is found */
     const char *stub;          /* for tests only: see attach_stub */
     uint64_t default_bytes;
+    unsigned trim_s; /* how often unused space goes back; 0: never */
 };
 
 /* What is shown of a volume beyond the catalogue. */
@@ -58,8 +59,8 @@ struct plugin {
     bool stop;
     char hub_error[VOL_WHY_BYTES]; /* of the last question; "" it answered */
     uint64_t hub_heard_ms;         /* 0: not since the start */
-    pthread_t sync_thread, keep_thread;
-    bool kept; /* there is a keep_thread */
+    pthread_t sync_thread, keep_thread, trim_thread;
+    bool kept, trimmed; /* there is a keep_thread, a trim_thread */
 };
 
 /* Opens the catalogue, takes up what a predecessor left, starts the threads.
@@ -110,6 +111,9 @@ struct note *work_note(struct plugin *p, const struct kt_id *volume,
 /* A round with the hub: its list of volumes becomes the catalogue. */
 int sync_round(struct plugin *p, char *ret_why) KT_MUST_CHECK;
 void *sync_run(void *plugin);
+
+/* trim.c: a thread. */
+void *trim_run(void *plugin);
 
 /* ---- driver.c ---- */
 

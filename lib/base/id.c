@@ -16,6 +16,19 @@ char *kt_id_hex(const struct kt_id *id, char ret_hex[KT_ID_HEX_BYTES])
     return ret_hex;
 }
 
+char *kt_id_uuid(const struct kt_id *id, char ret_uuid[KT_ID_UUID_BYTES])
+{
+    char hex[KT_ID_HEX_BYTES], *to = ret_uuid;
+
+    kt_id_hex(id, hex);
+    for (size_t i = 0; i < KT_ID_HEX_BYTES; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20)
+            *to++ = '-';
+        *to++ = hex[i]; /* its NUL as well */
+    }
+    return ret_uuid;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')

@@ -28,6 +28,9 @@ static inline bool kt_id_is_zero(const struct kt_id *a)
 
 /* Writes 32 lower-case hex digits and a NUL; returns ret_hex. Pure. */
 char *kt_id_hex(const struct kt_id *id, char ret_hex[KT_ID_HEX_BYTES]);
+/* The same with the dashes of a UUID: 8-4-4-4-12 digits. Returns ret_uuid. */
+#define KT_ID_UUID_BYTES 37
+char *kt_id_uuid(const struct kt_id *id, char ret_uuid[KT_ID_UUID_BYTES]);
 
 /* 32 hex digits, nothing else. 0 or -EINVAL. Pure. */
 int kt_id_parse(const char *hex, struct kt_id *ret_id) KT_MUST_CHECK;

@@ -8,5 +8,7 @@ check_PROGRAMS += %D%/fill
 e2e_tests += \
 	%D%/test-docker-abuse.sh \
 	%D%/test-docker-api.sh \
+	%D%/test-docker-doctor.sh \
 	%D%/test-docker-fuse.sh \
-	%D%/test-docker-restart.sh
+	%D%/test-docker-restart.sh \
+	%D%/test-docker-units.sh

@@ -9,7 +9,7 @@ test "$(id -u)" = 0 && test -c /dev/fuse -a -c /dev/loop-control ||
     skip "needs root, /dev/fuse and /dev/loop-control"
 losetup -f >/dev/null 2>&1 || skip "there is no free loop device"
 export PATH=$top_builddir:$PATH
-plugin_attach="--run $work/run --attach fuse --nbdkit-plugin $plugin"
+plugin_attach="--run $work/run --attach fuse --nbdkit-plugin $plugin --trim 4"
 
 # Whatever happened: nothing may stay mounted, attached or running.
 at_end() {
@@ -154,4 +154,6 @@ bad 500 'is not new: it was written to' \
     Mount "{\"Name\":\"raw\",\"ID\":\"$id1\"}"
 good Remove '{"Name":"raw"}'
 good Remove '{"Name":"db"}'
+grep event=trimmed "$work/plugin.log" | grep -qv 'bytes=0 ' ||
+    fail "no space was given back: $(grep trimmed "$work/plugin.log")"
 echo "first mount of a new volume: $first ms"

@@ -95,10 +95,13 @@ clean m2 v
 
 # Killed while its nbdkit starts, which nobody knows of then: it has the volume
 # until somebody looks.
-must m2 "setsid $cli volume attach v >/dev/null 2>&1 </dev/null &
+must m2 "mkdir /run/slow && printf '#!/bin/bash\nsleep 3
+exec -a nbdkit $(command -v nbdkit) \"\$@\"\n' >/run/slow/nbdkit &&
+    chmod +x /run/slow/nbdkit
+    PATH=/run/slow:\$PATH $cli volume attach v >/dev/null 2>&1 </dev/null &
     until pgrep -x nbdkit >/dev/null; do sleep 0.01; done
-    pkill -KILL kenter-attachd; sleep 3; pgrep -x nbdkit &&
-    test ! -e $run/attach/v/info.json" >/dev/null
+    pkill -KILL kenter-attachd; sleep 5
+    pgrep -x nbdkit && test ! -e $run/attach/v/info.json" >/dev/null
 refused m2 "not attached here" "$cli volume detach v"
 clean m2 v
 

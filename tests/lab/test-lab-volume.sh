@@ -13,8 +13,8 @@ plugin_on() { # M
     must "$1" "export PATH=$top_builddir:\$PATH KENTER_CONTEXT=/run/context.json
         mkdir -p /run/p
         setsid '$top_builddir/kenter-volplugin' --socket /run/p/kenter.sock \
-            --dir /run/p/catalogue --mounts /run/p/volumes --run $run \
-            </dev/null >>/run/p/log 2>&1 &
+            --dir /run/p/catalogue --mounts /run/p/volumes \
+            --run $run --trim 20 </dev/null >>/run/p/log 2>&1 &
         for i in {1..600}; do
             ! curl -s -m 5 --unix-socket /run/p/kenter.sock -X POST \
                 http://x/Plugin.Activate >/dev/null || exit 0
@@ -120,6 +120,9 @@ test $took -ge 60 || fail "it did not wait, but $took s"
 must m2 "! ls $run/attach/db 2>/dev/null && ! pgrep -x nbdkit" >/dev/null
 
 write_end m1
+# Space goes back in between, and what is written meanwhile stays right.
+must m1 "grep 'event=trimmed' /run/p/log | grep -qv 'bytes=0'" ||
+    fail "nothing was trimmed"
 files=$(promised m1)
 worst=$(must m1 'cat /run/worst')
 
@@ -158,5 +161,30 @@ grep -q "attached on this node by hand, as $dev" <<<"$answer" ||
     fail "$answer"
 must m1 "e2fsck -f -n $dev" >/dev/null
 must m1 "$cli volume detach db" >/dev/null
+
+# A shutdown: docker is gone, the plugin is gone, something is mounted.
+all_over() { # EXIT-STATUS
+    local rc=0
+    must m1 "pkill -KILL -x kenter-volplugi
+        while pgrep -x kenter-volplugi >/dev/null; do sleep 0.1; done"
+    on m1 "'$top_builddir/kenter-attachd' --run-dir $run --end-all" || rc=$?
+    test $rc = "$1" || fail "--end-all: exit $rc, not $1"
+    must m1 "! grep nbd /proc/self/mounts && ! pgrep -x nbdkit &&
+        ! pgrep -x kenter-attachd && ! ls $run/attach/db 2>/dev/null"
+    must m1 "rm -rf $run/*"
+}
+good m1 Mount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+must m1 "cp -r /etc/ssl $where/ && mkdir -p /run/again &&
+    mount --bind $where /run/again"
+all_over 0
+plugin_on m1
+good m1 Mount "{\"Name\":\"db\",\"ID\":\"$id1\"}"
+must m1 "diff -r /etc/ssl $where/ssl && echo late >$where/late"
+# And with nobody left to write to: it goes down all the same.
+for n in n1 n2 n3; do daemon_kill $n; done
+begin=$SECONDS
+all_over 1
+end=$((SECONDS - begin))
+test $end -lt 80 || fail "a shutdown without a cluster takes $end s"
 echo "first mount $first ms; $files files, 7 deaths, longest pause $worst ms;" \
-    "refused after $took s"
+    "refused after $took s, ended by force after $end s"

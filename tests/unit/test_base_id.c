@@ -16,6 +16,16 @@ static void an_identity_is_written_as_32_small_digits(void **state)
                         "00112233445566778899aabbccddeeff");
 }
 
+static void a_uuid_has_its_dashes(void **state)
+{
+    char uuid[KT_ID_UUID_BYTES];
+    struct kt_id id;
+    (void)state;
+    assert_int_equal(kt_id_parse("00112233445566778899aabbccddeeff", &id), 0);
+    assert_string_equal(kt_id_uuid(&id, uuid),
+                        "00112233-4455-6677-8899-aabbccddeeff");
+}
+
 static void what_was_written_is_read_back(void **state)
 {
     struct kt_id a, b;
@@ -74,6 +84,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_identity_is_written_as_32_small_digits),
+        cmocka_unit_test(a_uuid_has_its_dashes),
         cmocka_unit_test(what_was_written_is_read_back),
         cmocka_unit_test(anything_but_32_digits_is_refused),
         cmocka_unit_test(fresh_identities_differ_and_are_never_zero),
