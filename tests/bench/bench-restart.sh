@@ -38,7 +38,7 @@ for ((run = 1; run <= runs; run++)); do
     had=$(count event=started)
     killed=$(pid_of n1)
     sandbox kill n1
-    # One that was in a sync ends when that is over, and has the lock until then.
+    # In a sync it ends when that is over, and has the lock until then.
     while test -e "/proc/$killed"; do sleep 0.01; done
     jrnl=$(du -cm "$dir"/n1/store/log.* | awk 'END { print $1 }')
     from=$(date +%s%N)
