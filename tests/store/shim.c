@@ -306,6 +306,20 @@ int openat(int dirfd, const char *path, int flags, ...)
     return open_at(dirfd, path, flags, mode);
 }
 
+/* What those become in a fortified build when flags are no constant. */
+int __open_2(const char *path, int flags);
+int __openat_2(int dirfd, const char *path, int flags);
+
+int __open_2(const char *path, int flags)
+{
+    return open_at(AT_FDCWD, path, flags, 0);
+}
+
+int __openat_2(int dirfd, const char *path, int flags)
+{
+    return open_at(dirfd, path, flags, 0);
+}
+
 int close(int fd)
 {
     lock();
