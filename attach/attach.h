@@ -21,10 +21,16 @@ struct attach_request {
     const char *name;
     struct kt_id id;     /* the volume's: whose the device is */
     const char *context; /* NULL: as the nbdkit plugin finds it */
+    const char *plugin;  /* nbdkit's; NULL: as kenter-attachd finds it */
     const char *device;  /* "/dev/nbdN", or NULL: a free one */
     unsigned wait_s;     /* for another holder to let go */
     bool steal;
+    bool adopt; /* only take over what a kenter-attachd left that died */
 };
+
+/* Whether there can be devices here: 0, -EPERM (not root), -ENODEV (the kernel
+ * has no nbd driver, and none can be loaded), or what the kernel said. */
+int attach_kernel(char ret_why[ATTACH_WHY_BYTES]) KT_MUST_CHECK;
 
 /* Whether it is a name like /dev/nbd3. */
 bool attach_device_valid(const char *path);
@@ -37,9 +43,19 @@ bool attach_device_valid(const char *path);
  *   -EPERM     not root
  *   -EBUSY     the device asked for is in use
  *   -ECONNREFUSED  nbdkit would not serve the volume, for instance because it
- *                  is attached elsewhere; its words are the sentence */
+ *                  is attached elsewhere; its words are the sentence
+ *   -ENOENT    there was nothing to adopt */
 int attach_up(const struct attach_request *q, char ret_dev[ATTACH_PATH_BYTES],
               char ret_why[ATTACH_WHY_BYTES]) KT_MUST_CHECK;
+
+/* Looks for devices whose kenter-attachd has died, and starts another for
+ * each. Where that fails, tell() hears of it (err < 0, a sentence), and where
+ * it was done (err 0, the device). Returns how many failed. Waits 10 s at most
+ * for each. */
+unsigned attach_keep(const char *run_dir, const char *plugin,
+                     void (*tell)(void *arg, const char *name, int err,
+                                  const char *text),
+                     void *arg);
 
 /* Everything written is flushed, the device ends, the volume is given back.
  * force: also when that cannot be flushed, or something uses the device; what

@@ -2,17 +2,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "attach/daemon.h"
 #include "attach/device.h"
+#include "attach/kernel.h"
 #include "lib/base/err.h"
 #include "lib/base/log.h"
 #include "lib/base/os.h"
@@ -22,16 +23,7 @@
  * volume, are then free in a moment. */
 #define TAKE_OVER_S 15u
 #define END_MS 30000u
-
-int daemon_why(char *ret_why, int err, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(ret_why, ATTACH_WHY_BYTES, fmt, ap);
-    va_end(ap);
-    return err;
-}
+#define LOCK_TRIES 20u
 
 /* ---- 1. the directory ---- */
 
@@ -84,6 +76,7 @@ static int take_dir(struct daemon *d, char *ret_why)
     } files[] = {{NULL, d->dir},          {"info.json", d->info_file},
                  {"control", d->control}, {"nbd", d->socket},
                  {"state", d->state},     {"nbdkit.log", d->server_log}};
+    const struct timespec nap = {.tv_nsec = 20000000};
     char lock[INFO_PATH_BYTES];
     int r = info_path(d->q.run_dir, d->q.name, "lock", lock);
 
@@ -99,11 +92,14 @@ static int take_dir(struct daemon *d, char *ret_why)
         r = d->lock_fd < 0 ? -errno : 0;
     }
     if (r < 0)
-        return daemon_why(ret_why, r, "%s cannot be used: %s", d->dir,
+        return attach_why(ret_why, r, "%s cannot be used: %s", d->dir,
                           kt_strerror(r));
-    if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0 ||
-        !lock_is_there(d->lock_fd, lock))
-        return daemon_why(ret_why, -EBUSY,
+    /* Who looks whether it is held holds it for a moment. */
+    for (unsigned i = 0;
+         (r = flock(d->lock_fd, LOCK_EX | LOCK_NB)) < 0 && i < LOCK_TRIES; i++)
+        nanosleep(&nap, NULL);
+    if (r < 0 || !lock_is_there(d->lock_fd, lock))
+        return attach_why(ret_why, -EBUSY,
                           "volume %s is being attached or detached here just "
                           "now; try again in a moment",
                           d->q.name);
@@ -156,6 +152,24 @@ int daemon_owns(const struct daemon *d, uint32_t index)
     return r < 0 ? r : strcmp(backend, d->backend) == 0;
 }
 
+static int end_unused(const struct daemon *d, struct server *s, char *ret_why)
+{
+    if (server_end(s, SIGTERM, END_MS))
+        return 0;
+    return attach_why(ret_why, -EBUSY,
+                      "an nbdkit of volume %s that nothing uses (process %ld) "
+                      "does not end; see %s, then kill it",
+                      d->q.name, (long)s->pid, d->server_log);
+}
+
+/* An nbdkit whose kenter-attachd was killed before it could write it down. */
+static int end_orphan(struct daemon *d, char *ret_why)
+{
+    struct server s = {.fd = -1};
+
+    return server_find(d->socket, &s) < 0 ? 0 : end_unused(d, &s, ret_why);
+}
+
 /* 1: taken over. 0: there is nothing to take over. */
 static int take_over(struct daemon *d, char *ret_why)
 {
@@ -165,19 +179,19 @@ static int take_over(struct daemon *d, char *ret_why)
 
     int r = info_load(d->info_file, &i);
     if (r == -ENOENT || r == -EINVAL)
-        return 0;
+        return end_orphan(d, ret_why);
     if (r < 0)
-        return daemon_why(ret_why, r, "%s cannot be read: %s", d->info_file,
+        return attach_why(ret_why, r, "%s cannot be read: %s", d->info_file,
                           kt_strerror(r));
     int ours = kt_id_eq(&i.id, &d->q.id) ? daemon_owns(d, i.index) : 0;
     if (ours < 0)
-        return daemon_why(ret_why, ours,
+        return attach_why(ret_why, ours,
                           "it cannot be told whether /dev/nbd%u is attached: "
                           "%s",
                           i.index, kt_strerror(ours));
     if (!kt_id_eq(&i.id, &d->q.id) && device_backend(i.index, backend) == 0 &&
         strcmp(backend, kt_id_hex(&i.id, hex)) == 0)
-        return daemon_why(ret_why, -EBUSY,
+        return attach_why(ret_why, -EBUSY,
                           "/dev/nbd%u is another volume that was named %s: "
                           "detach it first",
                           i.index, d->q.name);
@@ -194,50 +208,18 @@ static int take_over(struct daemon *d, char *ret_why)
         return 1;
     }
     /* No device of ours hangs on it, so it may end as it should. */
-    if (serves && !server_end(&s, SIGTERM, END_MS))
-        return daemon_why(ret_why, -EBUSY,
-                          "an nbdkit of volume %s that nothing uses (process "
-                          "%ld) does not end; see %s, then kill it",
-                          d->q.name, (long)i.server_pid, d->server_log);
-    return 0;
+    if (!serves)
+        return end_orphan(d, ret_why);
+    return end_unused(d, &s, ret_why);
 }
 
 /* ---- 3. a new device ---- */
-
-static void load_module(void)
-{
-    /* A volume has no partitions; looking for them is I/O of its own. */
-    const char *const argv[] = {"modprobe", "nbd", "max_part=0", NULL};
-    char out[256];
-
-    if (kt_run(argv, out, sizeof(out)) != 0)
-        kt_log(KT_LOG_WARN, "modprobe", "err=\"%s\"", out);
-}
-
-static int open_kernel(struct daemon *d, char *ret_why)
-{
-    int r = nbdnl_open(&d->nl);
-    if (r == -ENOENT) {
-        load_module();
-        r = nbdnl_open(&d->nl);
-    }
-    if (r == -ENOENT)
-        return daemon_why(ret_why, -ENODEV,
-                          "this kernel has no nbd driver, so there can be no "
-                          "/dev/nbdN: \"modprobe nbd\" finds none; install "
-                          "the kernel's full set of modules");
-    if (r < 0)
-        return daemon_why(ret_why, r,
-                          "the kernel's nbd driver cannot be asked: %s",
-                          kt_strerror(r));
-    return 0;
-}
 
 int daemon_serve(struct daemon *d, bool first, char ret_why[SERVER_WHY_BYTES])
 {
     const struct server_opts o = {.socket = d->socket,
                                   .log = d->server_log,
-                                  .plugin = d->plugin,
+                                  .plugin = d->q.plugin,
                                   .volume = d->q.name,
                                   .context = d->q.context,
                                   .state = d->state,
@@ -263,12 +245,12 @@ static int connect_device(struct daemon *d, const struct server_link *l,
         n.index = (uint32_t)device_index(d->q.device);
     int r = nbdnl_connect(&d->nl, &n, &d->info.index);
     if (r == -EBUSY && d->q.device)
-        return daemon_why(ret_why, r,
+        return attach_why(ret_why, r,
                           "%s is in use; leave --device out, and a free one "
                           "is taken",
                           d->q.device);
     if (r < 0)
-        return daemon_why(ret_why, r, "the kernel refuses the device: %s",
+        return attach_why(ret_why, r, "the kernel refuses the device: %s",
                           kt_strerror(r));
     d->info.size_bytes = l->size_bytes;
     r = device_settle(d->info.index, l->size_bytes);
@@ -276,7 +258,7 @@ static int connect_device(struct daemon *d, const struct server_link *l,
         return 0;
     int gone = nbdnl_disconnect(&d->nl, d->info.index);
     d->device_lives = gone < 0;
-    return daemon_why(ret_why, r, "/dev/nbd%u does not come up: %s%s",
+    return attach_why(ret_why, r, "/dev/nbd%u does not come up: %s%s",
                       d->info.index, kt_strerror(r),
                       gone < 0 ? "; it is still connected" : "");
 }
@@ -296,10 +278,10 @@ static int make_device(struct daemon *d, char *ret_why)
     if (r == 0)
         r = daemon_serve(d, true, text);
     if (r < 0)
-        return daemon_why(ret_why, r, "%s", text);
+        return attach_why(ret_why, r, "%s", text);
     r = server_connect(d->socket, &l, text);
     if (r < 0) {
-        daemon_why(ret_why, r, "%s", text);
+        attach_why(ret_why, r, "%s", text);
     } else {
         r = connect_device(d, &l, ret_why);
         close(l.fd);
@@ -309,7 +291,7 @@ static int make_device(struct daemon *d, char *ret_why)
     if (r == 0) {
         r = info_save(d->info_file, &d->info);
         if (r < 0) {
-            daemon_why(ret_why, r, "%s cannot be written: %s", d->info_file,
+            attach_why(ret_why, r, "%s cannot be written: %s", d->info_file,
                        kt_strerror(r));
             d->device_lives = nbdnl_disconnect(&d->nl, d->info.index) < 0;
         }
@@ -326,14 +308,17 @@ int daemon_begin(struct daemon *d, char ret_why[ATTACH_WHY_BYTES])
         return r; /* nothing there is ours */
     open_log(d);
     kt_id_hex(&d->q.id, d->backend);
-    r = open_kernel(d, ret_why);
+    r = kernel_open(&d->nl, ret_why);
     if (r == 0)
         r = take_over(d, ret_why);
     if (r == 1)
         return 0;
     /* What a predecessor left stays as long as it is not known to be dead. */
     bool kept = r < 0 && access(d->info_file, F_OK) == 0;
-    if (r == 0)
+    if (r == 0 && d->q.adopt)
+        r = attach_why(ret_why, -ENOENT, "volume %s is not attached here",
+                       d->q.name);
+    else if (r == 0)
         r = make_device(d, ret_why);
     if (r == 0)
         d->linked = true;

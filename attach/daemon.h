@@ -30,7 +30,6 @@
 
 struct daemon {
     struct attach_request q;
-    const char *plugin;
     unsigned dead_timeout_s;
     int ready_fd; /* -1: told already, or nobody waits */
 
@@ -50,7 +49,7 @@ struct daemon {
     char said[SERVER_WHY_BYTES]; /* the last reason that was logged */
 };
 
-/* The rest of the program: q, plugin, dead_timeout_s and ready_fd are set,
+/* The rest of the program: q, dead_timeout_s and ready_fd are set,
  * all else is zero. The exit status. */
 int daemon_run(struct daemon *d);
 
@@ -59,8 +58,6 @@ int daemon_begin(struct daemon *d,
                  char ret_why[ATTACH_WHY_BYTES]) KT_MUST_CHECK;
 /* The directory is removed; the lock's file last. */
 void daemon_clear(struct daemon *d);
-KT_PRINTF(3, 4)
-int daemon_why(char *ret_why, int err, const char *fmt, ...);
 /* Whether the device is connected and bears our mark, 1 or 0; -errno: it cannot
  * be told. Asked before anything is done to it: the kernel lets anybody end any
  * device. */

@@ -6,6 +6,8 @@ noinst_LTLIBRARIES += %D%/libktattach.la
 %C%_libktattach_la_SOURCES = \
 	%D%/device.c \
 	%D%/info.c \
+	%D%/keep.c \
+	%D%/kernel.c \
 	%D%/nbdnl.c \
 	%D%/nbdnl_msg.c \
 	%D%/server.c \
@@ -22,7 +24,6 @@ kenter_attachd_SOURCES = \
 	%D%/main.c \
 	%D%/order.c \
 	%D%/relink.c
-kenter_attachd_CPPFLAGS = $(AM_CPPFLAGS) -DKENTER_PLUGINDIR='"$(plugindir)"'
 kenter_attachd_LDADD = %D%/libktattach.la lib/base/libktbase.la \
 	$(JANSSON_LIBS) $(XXHASH_LIBS) $(NBD_LIBS)
 

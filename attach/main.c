@@ -11,6 +11,7 @@
 
 #include "attach/daemon.h"
 #include "attach/device.h"
+#include "lib/base/os.h"
 #include "lib/base/text.h"
 
 #define DEAD_TIMEOUT_S 3600u
@@ -26,6 +27,8 @@ static const char help[] =
     "  --device /dev/nbdN      this device (default: a free one)\n"
     "  --wait SECONDS          wait for another holder to let go (15)\n"
     "  --steal                 take the volume from its holder\n"
+    "  --adopt                 only if there is a device whose "
+    "kenter-attachd died\n"
     "  --dead-timeout SECONDS  how long the device waits without a server "
     "(3600)\n"
     "  --plugin FILE           nbdkit's plugin (default: beside this program,"
@@ -72,6 +75,7 @@ enum {
     O_DEVICE,
     O_WAIT,
     O_STEAL,
+    O_ADOPT,
     O_DEAD,
     O_PLUGIN,
     O_RUN_DIR,
@@ -87,6 +91,7 @@ static const struct option options[] = {
     {"device", required_argument, NULL, O_DEVICE},
     {"wait", required_argument, NULL, O_WAIT},
     {"steal", no_argument, NULL, O_STEAL},
+    {"adopt", no_argument, NULL, O_ADOPT},
     {"dead-timeout", required_argument, NULL, O_DEAD},
     {"plugin", required_argument, NULL, O_PLUGIN},
     {"run-dir", required_argument, NULL, O_RUN_DIR},
@@ -121,7 +126,7 @@ static int take(struct daemon *d, int o, const char *value)
                    ? 0
                    : -1;
     case O_PLUGIN:
-        d->plugin = value;
+        d->q.plugin = value;
         return 0;
     case O_RUN_DIR:
         d->q.run_dir = value;
@@ -132,24 +137,6 @@ static int take(struct daemon *d, int o, const char *value)
         d->ready_fd = (int)fd;
         return fcntl(d->ready_fd, F_SETFD, FD_CLOEXEC);
     }
-}
-
-/* In the build tree the plugin is beside this program. */
-static const char *find_plugin(char *ret, size_t size)
-{
-    static const char name[] = "nbdkit-kenter-plugin.so";
-    char self[PATH_MAX];
-
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = 0;
-        *strrchr(self, '/') = 0;
-        int k = snprintf(ret, size, "%s/.libs/%s", self, name);
-        if (k > 0 && (size_t)k < size && access(ret, R_OK) == 0)
-            return ret;
-    }
-    snprintf(ret, size, "%s/%s", KENTER_PLUGINDIR, name);
-    return access(ret, R_OK) == 0 ? ret : "kenter";
 }
 
 int main(int argc, char **argv)
@@ -168,6 +155,8 @@ int main(int argc, char **argv)
             return printf("kenter-attachd %s\n", PACKAGE_VERSION) < 0;
         if (o == O_STEAL)
             d.q.steal = true;
+        else if (o == O_ADOPT)
+            d.q.adopt = true;
         else if (take(&d, o, optarg) < 0)
             return usage("an option cannot have this value: ", optarg);
     }
@@ -178,12 +167,12 @@ int main(int argc, char **argv)
     close_strangers(d.ready_fd);
     /* For as long as the volume is attached no directory is held. */
     if ((d.q.context && !(d.q.context = realpath(d.q.context, context))) ||
-        (d.plugin && strchr(d.plugin, '/') &&
-         !(d.plugin = realpath(d.plugin, plugin))))
+        (d.q.plugin && strchr(d.q.plugin, '/') &&
+         !(d.q.plugin = realpath(d.q.plugin, plugin))))
         return usage("no such file: ", strerror(errno));
     if (chdir("/") < 0)
         return usage("/: ", strerror(errno));
-    if (!d.plugin)
-        d.plugin = find_plugin(plugin, sizeof(plugin));
+    if (!d.q.plugin)
+        d.q.plugin = kt_nbdkit_plugin(plugin, sizeof(plugin));
     return daemon_run(&d);
 }

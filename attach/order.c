@@ -13,6 +13,7 @@
 
 #include "attach/daemon.h"
 #include "attach/device.h"
+#include "attach/kernel.h"
 #include "lib/base/err.h"
 #include "lib/base/log.h"
 #include "lib/base/os.h"
@@ -55,7 +56,7 @@ static int calm(struct daemon *d, char *ret_why)
     char where[ATTACH_PATH_BYTES];
 
     if (!d->linked)
-        return daemon_why(ret_why, -EAGAIN,
+        return attach_why(ret_why, -EAGAIN,
                           "volume %s cannot be flushed now: its server is "
                           "being started again; try again in a moment, or "
                           "lose what is not written with --force",
@@ -63,7 +64,7 @@ static int calm(struct daemon *d, char *ret_why)
     int fd = device_open_alone(d->info.index);
     if (fd == -EBUSY) {
         device_mounted_at(d->info.index, where, sizeof(where));
-        return daemon_why(
+        return attach_why(
             ret_why, fd, "/dev/nbd%u is in use%s%s; %s, then detach volume %s",
             d->info.index, *where ? ": it is mounted at " : "", where,
             *where ? "unmount it"
@@ -74,7 +75,7 @@ static int calm(struct daemon *d, char *ret_why)
     if (r < 0) {
         if (fd >= 0)
             close(fd);
-        return daemon_why(ret_why, r,
+        return attach_why(ret_why, r,
                           "/dev/nbd%u cannot be flushed: %s; --force detaches "
                           "it all the same and loses what is not written",
                           d->info.index, kt_strerror(r));
@@ -91,7 +92,7 @@ static int detach(struct daemon *d, bool force, char *ret_why)
     if (ours <= 0) {
         if (fd >= 0)
             close(fd);
-        return daemon_why(ret_why, ours < 0 ? ours : -ENOENT,
+        return attach_why(ret_why, ours < 0 ? ours : -ENOENT,
                           ours < 0 ? "it cannot be told whether /dev/nbd%u is "
                                      "attached"
                                    : "/dev/nbd%u has been ended by somebody "
@@ -103,7 +104,7 @@ static int detach(struct daemon *d, bool force, char *ret_why)
     if (fd >= 0)
         close(fd);
     if (r < 0)
-        return daemon_why(ret_why, r,
+        return attach_why(ret_why, r,
                           "the kernel does not let go of "
                           "/dev/nbd%u: %s",
                           d->info.index, kt_strerror(r));

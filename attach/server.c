@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "attach/server.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -59,6 +60,45 @@ int server_adopt(pid_t pid, unsigned long long start, struct server *ret_s)
     }
     *ret_s = (struct server){.pid = pid, .start = start, .fd = fd};
     return 0;
+}
+
+/* Whether it is an nbdkit with this word on its command line. */
+static bool serves(const char *pid, const char *socket)
+{
+    char path[64], line[4096];
+    bool found = false;
+
+    snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, line, sizeof(line) - 1);
+    close(fd);
+    line[n > 0 ? n : 0] = 0;
+    if (strcmp(line, "nbdkit") != 0)
+        return false;
+    for (const char *p = line; p < line + n && !found; p += strlen(p) + 1)
+        found = strcmp(p, socket) == 0;
+    return found;
+}
+
+int server_find(const char *socket, struct server *ret_s)
+{
+    unsigned long long start;
+    const struct dirent *e;
+    int r = -ESRCH;
+
+    DIR *d = opendir("/proc");
+    while (d && r < 0 && (e = readdir(d))) {
+        char *end;
+        long pid = strtol(e->d_name, &end, 10);
+        if (pid > 1 && !*end && serves(e->d_name, socket) &&
+            start_time((pid_t)pid, &start) == 0)
+            r = server_adopt((pid_t)pid, start, ret_s);
+    }
+    if (d)
+        closedir(d);
+    return r;
 }
 
 static void forget(struct server *s)

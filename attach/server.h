@@ -37,6 +37,9 @@ int server_start(const struct server_opts *o, struct server *ret_s,
 int server_adopt(pid_t pid, unsigned long long start,
                  struct server *ret_s) KT_MUST_CHECK;
 
+/* The one that was told to serve on this socket: -ESRCH without. */
+int server_find(const char *socket, struct server *ret_s) KT_MUST_CHECK;
+
 /* Whether it runs. */
 bool server_alive(struct server *s);
 

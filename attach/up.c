@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,8 @@
 #include "attach/attach.h"
 #include "attach/device.h"
 #include "attach/info.h"
+#include "attach/kernel.h"
+#include "attach/up.h"
 #include "lib/base/err.h"
 #include "lib/base/os.h"
 
@@ -26,17 +27,6 @@
 
 #define ANSWER_BYTES 1024u
 #define ORDER_MS 180000 /* a flush of everything, and the giving back */
-
-KT_PRINTF(3, 4)
-static int why(char *ret_why, int err, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(ret_why, ATTACH_WHY_BYTES, fmt, ap);
-    va_end(ap);
-    return err;
-}
 
 /* "ok TEXT" or "error NUMBER TEXT". */
 static int take_answer(char *text, char *ret_text, size_t size)
@@ -69,8 +59,15 @@ static size_t read_all(int fd, char *buf, size_t size, int timeout_ms)
     return n;
 }
 
-/* Whether a kenter-attachd has the volume. */
-static bool is_held(const char *run_dir, const char *name)
+/* After a silence: it has not ended either. */
+static bool still_open(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+
+    return poll(&p, 1, 0) == 0;
+}
+
+bool up_held(const char *run_dir, const char *name)
 {
     char path[INFO_PATH_BYTES];
 
@@ -117,6 +114,7 @@ static const char *program(char *ret, size_t size)
 
 struct command {
     char path[2 * ATTACH_PATH_BYTES], id[KT_ID_HEX_BYTES], wait[16], fd[16];
+    char no_program[3 * ATTACH_PATH_BYTES]; /* the answer when it cannot run */
     const char *argv[ARGS_MAX];
 };
 
@@ -128,6 +126,10 @@ static void make_command(struct command *c, const struct attach_request *q,
     program(c->path, sizeof(c->path));
     snprintf(c->wait, sizeof(c->wait), "%u", q->wait_s);
     snprintf(c->fd, sizeof(c->fd), "%d", out);
+    snprintf(c->no_program, sizeof(c->no_program),
+             "error %d the program %s cannot be run; say in KENTER_BINDIR "
+             "where it is\n",
+             ENOENT, c->path);
     c->argv[n++] = "kenter-attachd";
     c->argv[n++] = "--volume", c->argv[n++] = q->name;
     c->argv[n++] = "--id", c->argv[n++] = kt_id_hex(&q->id, c->id);
@@ -139,8 +141,12 @@ static void make_command(struct command *c, const struct attach_request *q,
         c->argv[n++] = "--context", c->argv[n++] = q->context;
     if (q->device)
         c->argv[n++] = "--device", c->argv[n++] = q->device;
+    if (q->plugin)
+        c->argv[n++] = "--plugin", c->argv[n++] = q->plugin;
     if (q->steal)
         c->argv[n++] = "--steal";
+    if (q->adopt)
+        c->argv[n++] = "--adopt";
     assert(n < ARGS_MAX);
     c->argv[n] = NULL;
 }
@@ -155,61 +161,113 @@ static void run(const struct command *c, int out)
         _exit(pid < 0);
     fcntl(out, F_SETFD, 0);
     execv(c->path, (char *const *)(uintptr_t)c->argv);
-    dprintf(out,
-            "error %d the program %s cannot be run: %s; say in "
-            "KENTER_BINDIR where it is\n",
-            errno, c->path, strerror(errno));
+    ssize_t n = write(out, c->no_program, strlen(c->no_program));
+    (void)n; /* without it "ended without a word" is said */
     _exit(127);
+}
+
+/* Twice forked: the second is nobody's child. Returns what it says. */
+static int start(const struct attach_request *q, int *ret_fd)
+{
+    struct command c;
+    int out[2];
+
+    if (pipe2(out, O_CLOEXEC) < 0)
+        return -errno;
+    make_command(&c, q, out[1]);
+    pid_t pid = fork();
+    if (pid == 0)
+        run(&c, out[1]);
+    int r = pid < 0 ? -errno : 0;
+    close(out[1]);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    *ret_fd = out[0];
+    return r;
+}
+
+int up_start(const struct attach_request *q, int timeout_ms,
+             char ret_dev[ATTACH_PATH_BYTES], char ret_why[ATTACH_WHY_BYTES])
+{
+    char text[ANSWER_BYTES], answer[ANSWER_BYTES], log[INFO_PATH_BYTES];
+    int fd = -1;
+
+    int r = start(q, &fd);
+    if (r < 0)
+        attach_why(ret_why, r, "kenter-attachd cannot be started: %s",
+                   kt_strerror(r));
+    size_t n = r < 0 ? 0 : read_all(fd, text, sizeof(text), timeout_ms);
+    bool silent = n == 0 && timeout_ms >= 0 && fd >= 0 && still_open(fd);
+    if (fd >= 0)
+        close(fd);
+    if (r < 0)
+        return r;
+    if (silent)
+        return attach_why(ret_why, -ETIMEDOUT,
+                          "kenter-attachd is still at it after %d s",
+                          timeout_ms / 1000);
+    r = take_answer(text, answer, sizeof(answer));
+    if (r == -EPROTO && info_path(q->run_dir, q->name, "attachd.log", log) == 0)
+        return attach_why(ret_why, r,
+                          "kenter-attachd ended without a word; see %s", log);
+    if (r < 0)
+        return attach_why(ret_why, r, "%s", r == -EPROTO ? text : answer);
+    snprintf(ret_dev, ATTACH_PATH_BYTES, "%.*s", ATTACH_PATH_BYTES - 1, answer);
+    return 0;
 }
 
 int attach_up(const struct attach_request *q, char ret_dev[ATTACH_PATH_BYTES],
               char ret_why[ATTACH_WHY_BYTES])
 {
-    char text[ANSWER_BYTES], answer[ANSWER_BYTES];
     struct attach_found f;
-    struct command c;
-    int out[2];
 
     if (geteuid() != 0)
-        return why(ret_why, -EPERM,
-                   "devices of the kernel are made by root only; run this as "
-                   "root, or serve the volume with nbdkit to programs that "
-                   "speak NBD themselves");
-    if (is_held(q->run_dir, q->name)) {
-        if (attach_find(q->run_dir, q->name, &f) < 0)
-            return why(ret_why, -EBUSY,
-                       "volume %s is being attached or detached here just now; "
-                       "try again in a moment",
-                       q->name);
-        snprintf(ret_dev, ATTACH_PATH_BYTES, "%s", f.device);
-        return why(ret_why, -EALREADY,
-                   "volume %s is attached here already, as %s", q->name,
-                   ret_dev);
-    }
-    if (pipe2(out, O_CLOEXEC) < 0)
-        return why(ret_why, -errno, "no pipe: %s", strerror(errno));
-    make_command(&c, q, out[1]);
-    pid_t pid = fork();
-    if (pid == 0)
-        run(&c, out[1]);
-    close(out[1]);
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
-    /* It has its own limits of time; its end closes the pipe too. */
-    read_all(out[0], text, sizeof(text), -1);
-    close(out[0]);
-    int r = take_answer(text, answer, sizeof(answer));
-    if (r == -EPROTO)
-        return why(ret_why, r,
-                   "kenter-attachd ended without a word; see its log in %s",
-                   q->run_dir ? q->run_dir : ATTACH_RUN_DIR);
-    if (r < 0)
-        return why(ret_why, r, "%s", answer);
-    snprintf(ret_dev, ATTACH_PATH_BYTES, "%.*s", ATTACH_PATH_BYTES - 1, answer);
-    return 0;
+        return attach_why(ret_why, -EPERM,
+                          "devices of the kernel are made by root only; run "
+                          "this as root, or serve the volume with nbdkit to "
+                          "programs that speak NBD themselves");
+    if (!up_held(q->run_dir, q->name))
+        /* It has its own limits of time; its end closes the pipe too. */
+        return up_start(q, -1, ret_dev, ret_why);
+    if (attach_find(q->run_dir, q->name, &f) < 0)
+        return attach_why(ret_why, -EBUSY,
+                          "volume %s is being attached or detached here just "
+                          "now; try again in a moment",
+                          q->name);
+    snprintf(ret_dev, ATTACH_PATH_BYTES, "%s", f.device);
+    return attach_why(ret_why, -EALREADY,
+                      "volume %s is attached here already, as %s", q->name,
+                      ret_dev);
 }
 
 /* ---- down ---- */
+
+/* Where its kenter-attachd has died another one has to be there first, or
+ * what is left be cleared away: -ENOENT. */
+static int take_up(const char *run_dir, const char *name, char *ret_why)
+{
+    char dir[INFO_PATH_BYTES], path[INFO_PATH_BYTES], dev[ATTACH_PATH_BYTES];
+    struct attach_request q = {.run_dir = run_dir, .name = name, .adopt = true};
+    struct attach_info i;
+
+    int r = info_path(run_dir, name, "info.json", path);
+    if (r == 0)
+        r = info_path(run_dir, name, NULL, dir);
+    if (r < 0)
+        return attach_why(ret_why, r,
+                          "the name of the run directory is too long");
+    if (access(dir, F_OK) < 0)
+        return attach_why(ret_why, -ENOENT, "volume %s is not attached here",
+                          name);
+    if (up_held(run_dir, name))
+        return 0;
+    if (info_load(path, &i) == 0)
+        q.id = i.id;
+    else
+        q.id.b[0] = 1; /* nobody's */
+    r = attach_up(&q, dev, ret_why);
+    return r == -EALREADY ? 0 : r;
+}
 
 int attach_down(const char *run_dir, const char *name, bool force,
                 char ret_why[ATTACH_WHY_BYTES])
@@ -217,30 +275,29 @@ int attach_down(const char *run_dir, const char *name, bool force,
     char path[INFO_PATH_BYTES], text[ANSWER_BYTES], answer[ANSWER_BYTES];
     struct kt_addr a = {.kind = KT_ADDR_UNIX};
 
-    int r = info_path(run_dir, name, "control", path);
+    int r = take_up(run_dir, name, ret_why);
+    if (r == 0)
+        r = info_path(run_dir, name, "control", path);
     if (r < 0)
-        return why(ret_why, r, "the name of the run directory is too long");
+        return r;
     snprintf(a.host, sizeof(a.host), "%.*s", (int)sizeof(a.host) - 1, path);
-    if (access(path, F_OK) < 0)
-        return why(ret_why, -ENOENT, "volume %s is not attached here", name);
     int fd = kt_connect_wait(&a, 5000);
     if (fd < 0)
-        return why(ret_why, fd,
-                   "the kenter-attachd of volume %s is gone (%s); \"kenter "
-                   "volume attach %s\" starts another one for its device, "
-                   "then detach it",
-                   name, kt_strerror(fd), name);
+        return attach_why(ret_why, fd,
+                          "the kenter-attachd of volume %s does not listen "
+                          "(%s): it is just starting or ending; try again in a "
+                          "moment",
+                          name, kt_strerror(fd));
     dprintf(fd, "detach%s\n", force ? " force" : "");
-    if (!read_all(fd, text, sizeof(text), ORDER_MS)) {
-        close(fd);
-        return why(ret_why, -ETIMEDOUT,
-                   "the kenter-attachd of volume %s gives no answer; see "
-                   "attachd.log beside %s",
-                   name, path);
-    }
+    size_t n = read_all(fd, text, sizeof(text), ORDER_MS);
     close(fd);
+    if (!n)
+        return attach_why(ret_why, -ETIMEDOUT,
+                          "the kenter-attachd of volume %s gives no answer; "
+                          "see attachd.log beside %s",
+                          name, path);
     r = take_answer(text, answer, sizeof(answer));
-    return r < 0 ? why(ret_why, r, "%s", answer) : 0;
+    return r < 0 ? attach_why(ret_why, r, "%s", answer) : 0;
 }
 
 /* ---- finding ---- */

@@ -218,7 +218,7 @@ static void tell_how(const struct sandbox *s, bool given)
            "  nbdkit -U v1.sock %s volume=v1\n"
            "To look: kenter status. To stop: kenter sandbox down%s%s\n",
            sandbox_file(s, "context.json", path),
-           sandbox_plugin(plugin, sizeof(plugin)), given ? " --dir " : "",
+           kt_nbdkit_plugin(plugin, sizeof(plugin)), given ? " --dir " : "",
            given ? s->dir : "");
 }
 

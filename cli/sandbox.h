@@ -90,9 +90,6 @@ const char *sandbox_last_words(const struct sandbox *s, unsigned which,
                                char *ret, size_t size);
 /* The program beside this one, in KENTER_BINDIR, or just its name, for PATH. */
 const char *sandbox_program(const char *name, char *ret, size_t size);
-/* What to call the plugin for nbdkit: "kenter", or its path when this program
- * was built but not installed. */
-const char *sandbox_plugin(char *ret, size_t size);
 
 /* ---- sandbox_run.c: starting and waiting ---- */
 

@@ -236,21 +236,6 @@ static bool runnable(char *ret, size_t size, const char *dir, const char *sub,
     return n > 0 && (size_t)n < size && access(ret, X_OK) == 0;
 }
 
-const char *sandbox_plugin(char *ret, size_t size)
-{
-    char self[SANDBOX_PATH_MAX];
-
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = '\0';
-        int len = snprintf(ret, size, "%s/.libs/nbdkit-kenter-plugin.so",
-                           dirname(self));
-        if (len > 0 && (size_t)len < size && access(ret, R_OK) == 0)
-            return ret;
-    }
-    return "kenter";
-}
-
 const char *sandbox_program(const char *name, char *ret, size_t size)
 {
     const char *dir = getenv("KENTER_BINDIR");

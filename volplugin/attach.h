@@ -38,6 +38,8 @@ struct attach_ops {
     /* Whether the file system is mounted, as after a restart of this
      * program. */
     bool (*mounted)(void *ctx, const struct attach_volume *v);
+    /* Whether something of an attach is there, for detach to end. */
+    bool (*attached)(void *ctx, const struct attach_volume *v);
 };
 
 struct plugin;
@@ -46,7 +48,16 @@ struct plugin;
  * else; never chosen by itself. dir is borrowed for good. */
 extern const struct attach_ops attach_stub;
 
-/* attach_fuse.c: nbdkit, nbdfuse and a loop device. ctx: the plugin. */
+/* attach_real.c: one of the two below for what is attached from now on; both
+ * for what is. ctx: the plugin. */
+extern const struct attach_ops attach_real;
+/* attach_nbd.c: the kernel's nbd driver. attach_fuse.c: nbdkit, nbdfuse and a
+ * loop device. Without unmount and mounted. */
+extern const struct attach_ops attach_nbd;
 extern const struct attach_ops attach_fuse;
+/* Sets the plugin's attach for what --attach asks for. */
+int attach_choose(struct plugin *p, char *ret_why, size_t size) KT_MUST_CHECK;
+/* A thread: what died of the attached volumes is started again. */
+void *attach_keep_run(void *plugin);
 
 #endif

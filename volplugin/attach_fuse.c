@@ -32,7 +32,7 @@ struct paths {
     char sock[ATTACH_PATH_BYTES + 16], pid[ATTACH_PATH_BYTES + 16];
     char state[ATTACH_PATH_BYTES + 16], m[ATTACH_PATH_BYTES + 16];
     char disk[ATTACH_PATH_BYTES + 16], fuse_pid[ATTACH_PATH_BYTES + 16];
-    char log[ATTACH_PATH_BYTES + 16];
+    char log[ATTACH_PATH_BYTES + 16], state_lock[ATTACH_PATH_BYTES + 16];
 };
 
 static void make_paths(const struct plugin *p, const struct kt_id *id,
@@ -47,6 +47,7 @@ static void make_paths(const struct plugin *p, const struct kt_id *id,
     snprintf(r->m, sizeof(r->m), "%s/m", r->dir);
     snprintf(r->disk, sizeof(r->disk), "%s/m/disk", r->dir);
     snprintf(r->fuse_pid, sizeof(r->fuse_pid), "%s/nbdfuse.pid", r->dir);
+    snprintf(r->state_lock, sizeof(r->state_lock), "%s/state.lock", r->dir);
     snprintf(r->log, sizeof(r->log), "%s/log", r->dir);
 }
 
@@ -193,7 +194,7 @@ static int fuse_detach(void *ctx, const struct attach_volume *v, char *ret_why)
     struct paths r;
 
     make_paths(ctx, &v->id, &r);
-    if (access(r.dir, F_OK) < 0)
+    if (access(r.m, F_OK) < 0)
         return 0;
     int err = drop_loops(&r, ret_why);
     if (err == 0)
@@ -206,6 +207,10 @@ static int fuse_detach(void *ctx, const struct attach_volume *v, char *ret_why)
     unlink(r.pid);
     unlink(r.fuse_pid);
     unlink(r.state); /* the device is gone: nothing to go on from */
+    unlink(r.state_lock);
+    unlink(r.log);
+    rmdir(r.m);
+    rmdir(r.dir);
     return 0;
 }
 
@@ -216,10 +221,13 @@ static int start_server(const struct plugin *p, const struct attach_volume *v,
 {
     char volume[KT_NAME_MAX + 16], context[ATTACH_PATH_BYTES * 2],
         state[sizeof(r->state) + 8];
-    const char *argv[] = {"nbdkit", "-U",  r->sock,        "-P",
-                          r->pid,   "-t",  "64",           p->o->nbdkit_plugin,
-                          volume,   state, "wait=" WAIT_S, NULL,
-                          NULL};
+    char found[ATTACH_PATH_BYTES];
+    const char *plugin = p->o->nbdkit_plugin
+                             ? p->o->nbdkit_plugin
+                             : kt_nbdkit_plugin(found, sizeof(found));
+    const char *argv[] = {"nbdkit",       "-U", r->sock, "-P",   r->pid,
+                          "-t",           "64", plugin,  volume, state,
+                          "wait=" WAIT_S, NULL, NULL};
 
     snprintf(volume, sizeof(volume), "volume=%s", v->name);
     snprintf(state, sizeof(state), "state=%s", r->state);
@@ -329,16 +337,12 @@ static int fuse_mount(void *ctx, const struct attach_volume *v, const char *dev,
     return fs_mount(ctx, v, dev, uri, ret_why);
 }
 
-static int fuse_unmount(void *ctx, const struct attach_volume *v, char *ret_why)
+static bool fuse_attached(void *ctx, const struct attach_volume *v)
 {
-    (void)ctx;
-    return fs_unmount(v, ret_why);
-}
+    struct paths r;
 
-static bool fuse_mounted(void *ctx, const struct attach_volume *v)
-{
-    (void)ctx;
-    return fs_mounted(v->fs_dir);
+    make_paths(ctx, &v->id, &r);
+    return access(r.pid, F_OK) == 0 || access(r.sock, F_OK) == 0;
 }
 
 const struct attach_ops attach_fuse = {
@@ -346,6 +350,5 @@ const struct attach_ops attach_fuse = {
     .attach = fuse_attach,
     .detach = fuse_detach,
     .mount = fuse_mount,
-    .unmount = fuse_unmount,
-    .mounted = fuse_mounted,
+    .attached = fuse_attached,
 };

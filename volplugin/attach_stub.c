@@ -151,6 +151,14 @@ static bool stub_mounted(void *ctx, const struct attach_volume *v)
     return access(path, F_OK) == 0;
 }
 
+static bool stub_attached(void *ctx, const struct attach_volume *v)
+{
+    char path[512];
+
+    mark_path(ctx, v, "attached", path);
+    return access(path, F_OK) == 0;
+}
+
 const struct attach_ops attach_stub = {
     .name = "stub",
     .attach = stub_attach,
@@ -158,4 +166,5 @@ const struct attach_ops attach_stub = {
     .mount = stub_mount,
     .unmount = stub_unmount,
     .mounted = stub_mounted,
+    .attached = stub_attached,
 };

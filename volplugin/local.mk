@@ -4,6 +4,8 @@
 noinst_LTLIBRARIES += %D%/libktvolplugin.la
 %C%_libktvolplugin_la_SOURCES = \
 	%D%/attach_fuse.c \
+	%D%/attach_nbd.c \
+	%D%/attach_real.c \
 	%D%/attach_stub.c \
 	%D%/catalog.c \
 	%D%/catalog_json.c \
@@ -17,8 +19,9 @@ noinst_LTLIBRARIES += %D%/libktvolplugin.la
 	%D%/work.c
 
 KT_VOLPLUGIN_LIBS = %D%/libktvolplugin.la %D%/core/libktvolcore.la \
-	lib/link/libktlink.la lib/wire/libktwire.la lib/base/libktbase.la \
-	$(MICROHTTPD_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS) -lpthread
+	attach/libktattach.la lib/link/libktlink.la lib/wire/libktwire.la \
+	lib/base/libktbase.la $(MICROHTTPD_LIBS) $(LMDB_LIBS) $(JANSSON_LIBS) \
+	$(XXHASH_LIBS) $(NBD_LIBS) -lpthread
 
 sbin_PROGRAMS += kenter-volplugin
 kenter_volplugin_SOURCES = %D%/main.c

@@ -48,7 +48,7 @@ int main(int argc, char **argv)
         return 1;
     }
     kt_log(KT_LOG_INFO, "ready", "socket=%s attach=%s", o.socket,
-           plugin.attach->name);
+           plugin.way ? plugin.way->name : plugin.attach->name);
     sigwait(&set, &sig);
     kt_log(KT_LOG_INFO, "stopping", "signal=%d", sig);
     end(h);

@@ -25,10 +25,11 @@ static const char help[] =
     "                       /var/lib/kenter/volumes)\n"
     "  --run DIR            what attached volumes need, gone after a reboot\n"
     "                       (default /run/kenter)\n"
-    "  --attach HOW         fuse: nbdkit, nbdfuse and a loop device; auto:\n"
-    "                       the best this machine has, which is fuse so far\n"
-    "                       (default auto)\n"
-    "  --nbdkit-plugin P    name or path of nbdkit's plugin (default kenter)\n"
+    "  --attach HOW         nbd: the kernel's nbd driver; fuse: nbdfuse and a\n"
+    "                       loop device; auto: nbd, or fuse where the kernel\n"
+    "                       has no nbd (default auto)\n"
+    "  --nbdkit-plugin P    name or path of nbdkit's plugin (default: the one\n"
+    "                       built or installed with this program)\n"
     "  --context FILE       says where the hub is\n"
     "  --default-size SIZE  of volumes made without a size (default 10G)\n"
     "  --log-level LEVEL    error, warn, info or debug (default info)\n"
@@ -112,9 +113,10 @@ static int take(struct options *o, int opt, const char *arg)
         return arg[0] == '/' ? 0 : wrong("--run is an absolute path", arg);
     case OPT_ATTACH:
         o->attach = arg;
-        return strcmp(arg, "auto") == 0 || strcmp(arg, "fuse") == 0
+        return strcmp(arg, "auto") == 0 || strcmp(arg, "nbd") == 0 ||
+                       strcmp(arg, "fuse") == 0
                    ? 0
-                   : wrong("--attach is auto or fuse", arg);
+                   : wrong("--attach is auto, nbd or fuse", arg);
     case OPT_PLUGIN:
         o->nbdkit_plugin = arg;
         return 0;
@@ -147,7 +149,6 @@ int options_parse(int argc, char **argv, struct options *ret)
         .mounts = "/var/lib/kenter/volumes",
         .run = "/run/kenter",
         .attach = "auto",
-        .nbdkit_plugin = "kenter",
         .default_bytes = 10ull << 30,
     };
     int opt;

@@ -28,25 +28,7 @@ static int choose_attach(struct plugin *p, char *ret_why, size_t size)
                "dir=%s note=\"a test: no data is kept\"", p->o->stub);
         return 0;
     }
-    if (access("/dev/fuse", R_OK | W_OK) < 0 ||
-        access("/dev/loop-control", R_OK | W_OK) < 0) {
-        snprintf(ret_why, size,
-                 "this machine cannot attach volumes: it takes /dev/fuse and "
-                 "/dev/loop-control, and root (modprobe fuse loop)");
-        return -ENODEV;
-    }
-    if (mkdir(p->o->run, 0700) < 0 && errno != EEXIST) {
-        int err = -errno;
-        snprintf(ret_why, size, "cannot make the directory %s: %s", p->o->run,
-                 kt_strerror(err));
-        return err;
-    }
-    p->attach = &attach_fuse;
-    p->attach_ctx = p;
-    if (strcmp(p->o->attach, "auto") == 0)
-        kt_log(KT_LOG_WARN, "attach_by_fuse",
-               "note=\"a file system gets errors when its nbdkit dies\"");
-    return 0;
+    return attach_choose(p, ret_why, size);
 }
 
 static int make_state(struct plugin *p)
@@ -100,11 +82,46 @@ static int begin(struct plugin *p, char *ret_why, size_t size)
         return err;
     }
     err = catalog_open(p->o->dir, &p->cat, ret_why, size);
+    /* First, for the next step may have to wait for a device. */
+    if (err == 0 && p->way) {
+        err = -pthread_create(&p->keep_thread, NULL, attach_keep_run, p);
+        p->kept = err == 0;
+    }
     if (err == 0)
         err = work_restore(p, ret_why);
     if (err == 0)
         err = -pthread_create(&p->sync_thread, NULL, sync_run, p);
     return err;
+}
+
+bool plugin_wait(struct plugin *p, unsigned ms)
+{
+    uint64_t until = kt_now_ms() + ms;
+    struct timespec t;
+
+    pthread_mutex_lock(&p->lock);
+    while (!p->stop && kt_now_ms() < until) {
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_sec += ms / 1000;
+        t.tv_nsec += ms % 1000 * 1000000l;
+        t.tv_sec += t.tv_nsec / 1000000000l;
+        t.tv_nsec %= 1000000000l;
+        pthread_cond_timedwait(&p->changed, &p->lock, &t);
+    }
+    bool stop = p->stop;
+    pthread_mutex_unlock(&p->lock);
+    return stop;
+}
+
+static void stop_keeping(struct plugin *p)
+{
+    if (!p->kept)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->stop = true;
+    pthread_cond_broadcast(&p->changed);
+    pthread_mutex_unlock(&p->lock);
+    pthread_join(p->keep_thread, NULL);
 }
 
 int plugin_start(struct plugin *p, const struct options *o, char *ret_why,
@@ -114,8 +131,10 @@ int plugin_start(struct plugin *p, const struct options *o, char *ret_why,
     p->o = o;
     snprintf(ret_why, size, "memory is out");
     int err = begin(p, ret_why, size);
-    if (err < 0)
+    if (err < 0) {
+        stop_keeping(p);
         free_state(p);
+    }
     return err;
 }
 
@@ -130,6 +149,7 @@ void plugin_stop(struct plugin *p)
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     pthread_join(p->sync_thread, NULL);
+    stop_keeping(p);
     do {
         pthread_mutex_lock(&p->lock);
         workers = p->workers;

@@ -17,11 +17,11 @@ struct options {
     const char *socket;
     const char *dir;
     const char *mounts;
-    const char *context; /* NULL: where contexts usually are */
-    const char *run;     /* what attached volumes need, until a reboot */
-    const char *attach;  /* "auto", or the name of an implementation */
-    const char *nbdkit_plugin;
-    const char *stub; /* for tests only: see attach_stub */
+    const char *context;       /* NULL: where contexts usually are */
+    const char *run;           /* what attached volumes need, until a reboot */
+    const char *attach;        /* "auto", or the name of an implementation */
+    const char *nbdkit_plugin; /* NULL: the one that is found */
+    const char *stub;          /* for tests only: see attach_stub */
     uint64_t default_bytes;
 };
 
@@ -45,6 +45,7 @@ struct plugin {
     const struct options *o;
     const struct attach_ops *attach;
     void *attach_ctx;
+    const struct attach_ops *way; /* attach_real's, for new ones */
     struct catalog *cat;
 
     pthread_mutex_t lock; /* everything below */
@@ -57,7 +58,8 @@ struct plugin {
     bool stop;
     char hub_error[VOL_WHY_BYTES]; /* of the last question; "" it answered */
     uint64_t hub_heard_ms;         /* 0: not since the start */
-    pthread_t sync_thread;
+    pthread_t sync_thread, keep_thread;
+    bool kept; /* there is a keep_thread */
 };
 
 /* Opens the catalogue, takes up what a predecessor left, starts the threads.
@@ -66,6 +68,8 @@ int plugin_start(struct plugin *p, const struct options *o, char *ret_why,
                  size_t size) KT_MUST_CHECK;
 /* Leaves mounted what is mounted. */
 void plugin_stop(struct plugin *p);
+/* Sleeps for so long, or until the stop: true. No lock held. */
+bool plugin_wait(struct plugin *p, unsigned ms);
 
 /* ---- hub.c: any thread, no lock held ---- */
 

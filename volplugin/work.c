@@ -302,11 +302,15 @@ static int find_one(void *arg, const struct cat_volume *c)
     struct vol_event ev = {.type = VOL_EV_FOUND, .volume = c->id};
 
     int err = vol_paths(p, &c->id, v.fs_dir, "");
-    if (err == 0 && p->attach->mounted(p->attach_ctx, &v)) {
-        kt_log(KT_LOG_INFO, "found_mounted", "volume=%s", c->name);
-        work_step(p, &ev);
-    }
-    return err;
+    if (err < 0)
+        return err;
+    ev.mounted = p->attach->mounted(p->attach_ctx, &v);
+    if (!ev.mounted && !p->attach->attached(p->attach_ctx, &v))
+        return 0;
+    kt_log(KT_LOG_INFO, ev.mounted ? "found_mounted" : "found_attached",
+           "volume=%s", c->name);
+    work_step(p, &ev);
+    return 0;
 }
 
 int work_restore(struct plugin *p, char *ret_why)

@@ -17,6 +17,7 @@ noinst_LTLIBRARIES += %D%/libktbase.la
 	%D%/run.c \
 	%D%/sum.c \
 	%D%/text.c
+%C%_libktbase_la_CPPFLAGS = $(AM_CPPFLAGS) -DKENTER_PLUGINDIR='"$(plugindir)"'
 
 unit_tests += tests/unit/test_base_cursor tests/unit/test_base_err \
 	tests/unit/test_base_id tests/unit/test_base_log \

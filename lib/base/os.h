@@ -42,6 +42,11 @@ int kt_run(const char *const argv[], char *ret_out, size_t size) KT_MUST_CHECK;
  * others do not. At start, before there are threads. */
 void kt_path_widen(void);
 
+/* The plugin that nbdkit is to load: the one built with this program, else the
+ * installed one, else its name, which nbdkit looks for. Returns ret, or a
+ * word that lives for good. */
+const char *kt_nbdkit_plugin(char *ret, size_t size);
+
 /* Non-blocking, close-on-exec stream socket: listening at, or connecting to,
  * addr. For TCP: NODELAY, and TCP_USER_TIMEOUT of 10 s. A listening unix path
  * that nobody answers on is replaced; ret_bound may be NULL. Returns the fd or

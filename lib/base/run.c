@@ -2,6 +2,7 @@
 /* A program run to its end, and the last of what it said. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -145,4 +146,25 @@ void kt_path_widen(void)
                      path ? path : "/usr/bin:/bin");
     if (n > 0 && (size_t)n < sizeof(wide))
         setenv("PATH", wide, 1);
+}
+
+const char *kt_nbdkit_plugin(char *ret, size_t size)
+{
+    static const char name[] = "nbdkit-kenter-plugin.so";
+    char self[PATH_MAX];
+
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    if (n > 0) {
+        self[n] = '\0';
+        *strrchr(self, '/') = '\0';
+        /* Built: beside this program, which may itself be in .libs. */
+        static const char *const subs[] = {".libs/", ""};
+        for (size_t i = 0; i < KT_ARRAY_LEN(subs); i++) {
+            int k = snprintf(ret, size, "%s/%s%s", self, subs[i], name);
+            if (k > 0 && (size_t)k < size && access(ret, R_OK) == 0)
+                return ret;
+        }
+    }
+    snprintf(ret, size, "%s/%s", KENTER_PLUGINDIR, name);
+    return access(ret, R_OK) == 0 ? ret : "kenter";
 }

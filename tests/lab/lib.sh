@@ -125,6 +125,69 @@ lab_cli() { # M
 run=/run/kenter
 cli="KENTER_CONTEXT=/run/context.json $top_builddir/kenter"
 
+# ---- a writer ----
+
+# Writes files of a known content into DIR, each synced, until write_end. What
+# was promised is in /run/promised, a line for each; anything that fails ends it
+# and is in /run/writer.err.
+write_on() { # M DIR
+    local script='
+i=0; worst=0
+while test ! -e /run/stop; do
+    i=$((i + 1))
+    a=$(date +%s%N)
+    if ! seq $i $((i + 2000)) >/run/block ||
+       ! dd if=/run/block of=$1/f$i bs=64k conv=fsync status=none; then
+        echo "file $i failed" >>/run/writer.err
+        break
+    fi
+    b=$((($(date +%s%N) - a) / 1000000))
+    test $b -le $worst || worst=$b
+    echo $i >>/run/promised
+    test $i -lt 3000 || break
+    echo $worst >/run/worst
+done
+echo done >/run/writer.done'
+    must "$1" "printf %s $(printf %q "$script") >/run/writer
+        setsid bash /run/writer $2 >/dev/null 2>/run/writer.err </dev/null &
+        sleep 1"
+}
+
+promised() { # M
+    must "$1" 'wc -l </run/promised 2>/dev/null || echo 0'
+}
+
+# Waits for two more files: one may have been on its way to the disk before.
+goes_on() { # M WHAT-DIED
+    local before i
+    before=$(promised "$1")
+    for ((i = 0; i < lab_patience * 2; i++)); do
+        test "$(promised "$1")" -le $((before + 1)) || return 0
+        sleep 0.5
+    done
+    on "$1" "cat /run/writer.err $run/attach/*/*.log; dmesg | tail -n 20" >&2
+    fail "after the death of $2 nothing is written any more"
+}
+
+# No write has failed, and the kernel knows of no error.
+write_end() { # M
+    must "$1" "touch /run/stop
+        for i in {1..300}; do
+            test ! -e /run/writer.done || break
+            sleep 0.2
+        done
+        test -e /run/writer.done && test ! -s /run/writer.err ||
+            { cat /run/writer.err; exit 1; }
+        ! dmesg | grep -E 'I/O error|Aborting journal|EXT4-fs error'"
+}
+
+# A command: what was promised is in DIR.
+written() { # DIR
+    echo "while read -r i; do
+        seq \$i \$((i + 2000)) | cmp - $1/f\$i || exit 1
+    done </run/promised"
+}
+
 # ---- a cluster on this side ----
 
 lab_context=$dir/context.json

@@ -6,7 +6,8 @@
 lab_tests += \
 	%D%/test-lab-attach-kill.sh \
 	%D%/test-lab-attach-life.sh \
-	%D%/test-lab-power-cut.sh
+	%D%/test-lab-power-cut.sh \
+	%D%/test-lab-volume.sh
 
 PHONY_TARGETS += check-lab
 check-lab: all

@@ -68,8 +68,8 @@ must m2 "test ! -e /run/mnt/late && umount /run/mnt &&
 # attach takes it over.
 must m2 "mount $dev2 /run/mnt && pkill -KILL kenter-attachd &&
     pkill -KILL -x nbdkit
-    (echo three >/run/mnt/h && sync -f /run/mnt; echo \$? >/run/wrote) \
-        >/dev/null 2>&1 </dev/null &"
+    setsid bash -c 'echo three >/run/mnt/h && sync -f /run/mnt
+        echo \$? >/run/wrote' >/dev/null 2>&1 </dev/null &"
 again=$(must m2 "$cli volume attach v")
 test "$again" = "$dev2" || fail "taken over as $again, not $dev2"
 must m2 "for i in {1..300}; do test ! -s /run/wrote || break; sleep 0.1; done
@@ -86,6 +86,20 @@ test "$(must m2 "pgrep -x nbdkit")" = "$p" || fail "nbdkit was not kept"
 must m2 "p=\$(pgrep kenter-attachd) && ! ls -l /proc/\$p/fd | grep console" \
     >/dev/null
 must m2 "umount /run/mnt && $cli volume detach v" >/dev/null
+clean m2 v
+
+# Killed with the nbdkit, and all that is asked for is to let go.
+must m2 "$cli volume attach v >/dev/null && pkill -KILL kenter-attachd &&
+    pkill -KILL -x nbdkit; $cli volume detach v" >/dev/null
+clean m2 v
+
+# Killed while its nbdkit starts, which nobody knows of then: it has the volume
+# until somebody looks.
+must m2 "setsid $cli volume attach v >/dev/null 2>&1 </dev/null &
+    until pgrep -x nbdkit >/dev/null; do sleep 0.01; done
+    pkill -KILL kenter-attachd; sleep 3; pgrep -x nbdkit &&
+    test ! -e $run/attach/v/info.json" >/dev/null
+refused m2 "not attached here" "$cli volume detach v"
 clean m2 v
 
 # Somebody else ends the device: nothing of it stays.

@@ -281,8 +281,10 @@ static void after_a_restart_counts_and_mounts_are_put_together(void **state)
         .type = VOL_EV_RESTORE, .volume = vol(1), .id = "a", .count = 2});
     step((struct vol_event){
         .type = VOL_EV_RESTORE, .volume = vol(2), .id = "b", .count = 1});
-    step((struct vol_event){.type = VOL_EV_FOUND, .volume = vol(1)});
-    step((struct vol_event){.type = VOL_EV_FOUND, .volume = vol(3)});
+    step((struct vol_event){
+        .type = VOL_EV_FOUND, .volume = vol(1), .mounted = true});
+    step((struct vol_event){
+        .type = VOL_EV_FOUND, .volume = vol(3), .mounted = true});
     step((struct vol_event){.type = VOL_EV_START});
     /* 1 goes on; 2 is not mounted any more; of 3 nobody was told. */
     SAYS("save2.b=0 lower3 ");
@@ -292,6 +294,29 @@ static void after_a_restart_counts_and_mounts_are_put_together(void **state)
     SAYS("save1.a=0 lower1 yes2 ");
     done(VOL_EV_LOWERED, 1, 0);
     done(VOL_EV_LOWERED, 3, 0);
+    all_idle();
+}
+
+static void what_a_restart_finds_half_way_comes_down(void **state)
+{
+    (void)state;
+    step((struct vol_event){
+        .type = VOL_EV_RESTORE, .volume = vol(1), .id = "a", .count = 1});
+    step((struct vol_event){.type = VOL_EV_FOUND, .volume = vol(1)});
+    step((struct vol_event){.type = VOL_EV_START});
+    /* Attached, not mounted: what was told of it is over. */
+    SAYS("save1.a=0 ");
+    mount(1, "b", 1);
+    SAYS("");
+    tick();
+    SAYS("lower1 ");
+    done(VOL_EV_LOWERED, 1, 0);
+    SAYS("raise1 ");
+    done(VOL_EV_RAISED, 1, 0);
+    SAYS("save1.b=1 yes1 ");
+    unmount(1, "b", 2);
+    SAYS("save1.b=0 lower1 yes2 ");
+    done(VOL_EV_LOWERED, 1, 0);
     all_idle();
 }
 
@@ -410,6 +435,7 @@ int main(void)
         CASE(a_busy_volume_is_lowered_again_later),
         CASE(what_is_unmounted_and_not_detached_is_not_up),
         CASE(after_a_restart_counts_and_mounts_are_put_together),
+        CASE(what_a_restart_finds_half_way_comes_down),
         CASE(full_tables_refuse_and_lose_nothing),
         CASE(random_events_keep_the_books),
     };

@@ -327,8 +327,11 @@ static void on_found(struct vol_table *t, const struct vol_event *ev,
     uint32_t slot = slot_take(t, &ev->volume);
     (void)out;
 
-    if (slot != NONE)
-        t->slots[slot].phase = VOL_UP;
+    if (slot == NONE)
+        return;
+    /* Half way up or half way down: down it goes, at the next tick. */
+    t->slots[slot].phase = ev->mounted ? VOL_UP : VOL_LOWERING;
+    t->slots[slot].half = !ev->mounted;
 }
 
 static void on_start(struct vol_table *t, const struct vol_event *ev,
@@ -337,7 +340,7 @@ static void on_start(struct vol_table *t, const struct vol_event *ev,
     for (uint32_t i = 0; i < t->n_slots; i++) {
         if (!t->slots[i].used)
             continue;
-        if (t->slots[i].phase == VOL_IDLE)
+        if (t->slots[i].phase != VOL_UP)
             drop_refs(t, i, ev->now_ms, out); /* the mount is gone */
         settle(&t->slots[i], out);            /* or nobody has it */
     }

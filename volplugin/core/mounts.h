@@ -62,7 +62,7 @@ enum vol_ev_type {
     VOL_EV_TICK,    /* time passes */
     /* At start, in this order: */
     VOL_EV_RESTORE, /* volume, id, count: as saved in this boot */
-    VOL_EV_FOUND,   /* volume: it is mounted */
+    VOL_EV_FOUND,   /* volume, mounted: it is, or it is only attached */
     VOL_EV_START,   /* that was all */
 };
 
