@@ -7,6 +7,7 @@
 #
 #   cluster_up N              hub and N replicators, outside of the machines
 #   lab_up N [MEGABYTES]      machines m1 to mN; m1 is 198.18.7.1
+#                             (with a disk, /dev/ubda, of $lab_disk bytes)
 #   on M COMMAND              runs it there with bash, waits, exit status too
 #   power_cut M, power_on M   loses all but what a disk has; starts it again
 #
@@ -63,6 +64,7 @@ lab_boot() { # M
         "vec0:transport=tap,ifname=tap$n,mac=02:00:c6:12:07:0$n" \
         "lab_name=$m" "lab_addr=$(lab_addr "$m")" \
         "lab_modules=$uml_modules" con=null con0=null,fd:1 quiet \
+        ${lab_disk:+"ubd0=$work/$m.disk"} \
         </dev/null >>"$work/$m.log" 2>&1 &
     lab_pid[$m]=$!
     started+=("${lab_pid[$m]}")
@@ -84,6 +86,7 @@ lab_up() { # N [MEGABYTES]
     lab_network
     for ((i = 1; i <= $1; i++)); do
         lab_mem[m$i]=${2:-512}
+        test -z "${lab_disk:-}" || truncate -s "$lab_disk" "$work/m$i.disk"
         lab_boot "m$i"
     done
     for ((i = 1; i <= $1; i++)); do
@@ -102,12 +105,11 @@ must() { # M COMMAND
 # The machine's process is gone at once, and with it what no disk has. What
 # it left of its user processes goes too.
 power_cut() { # M
-    local p=${lab_pid[$1]} child
+    local p=${lab_pid[$1]} children
     is_ours "$p" || fail "$1 is not running"
-    for child in $(pgrep -P "$p"); do
-        kill -KILL "$child" 2>/dev/null
-    done
-    kill -KILL "$p"
+    kill -STOP "$p" # or it would notice that they are gone
+    children=$(pgrep -P "$p")
+    kill -KILL "$p" $children 2>/dev/null
     wait "$p" 2>/dev/null
     rm -rf "$work/uml/$1"
 }
@@ -182,10 +184,10 @@ write_end() { # M
 }
 
 # A command: what was promised is in DIR.
-written() { # DIR
+written() { # DIR [FILE]
     echo "while read -r i; do
         seq \$i \$((i + 2000)) | cmp - $1/f\$i || exit 1
-    done </run/promised"
+    done <${2:-/run/promised}"
 }
 
 # ---- a cluster on this side ----

@@ -16,17 +16,27 @@ lab_ask() { # M SECONDS SCRIPT
 }
 
 # The command's output, standard error in it, and its exit status. 97: the
-# machine went away, or it took longer than $ON_SECONDS.
+# machine went away, or it took longer than $ON_SECONDS. The connection may
+# stay open after the answer, when the command left processes behind it.
 on() { # M COMMAND
-    local out rc
-    out=$(lab_ask "$1" "${ON_SECONDS:-$lab_patience}" \
-        "bash -c $(printf %q "$2") </dev/null 2>&1; printf '\n=rc %d\n' \$?" \
-        2>/dev/null)
-    rc=${out##*$'\n'=rc }
-    out=${out%$'\n='*}
+    local t=${ON_SECONDS:-$lab_patience} line out='' rc='' fd asking
+    exec {fd}< <(exec timeout "$t" socat -t "$t" - \
+        "TCP:$(lab_addr "$1"):22,connect-timeout=3" 2>/dev/null \
+        < <(printf 'bash -c %q </dev/null 2>&1; printf "\\n=rc %%d\\n" $?\n' \
+            "$2"))
+    asking=$!
+    while IFS= read -r line <&"$fd"; do
+        case $line in
+        '=rc '*)
+            rc=${line#=rc }
+            break
+            ;;
+        esac
+        out+=$line$'\n'
+    done
+    exec {fd}<&-
+    kill "$asking" 2>/dev/null
+    out=${out%$'\n'}
     test -z "${out//$'\n'/}" || printf '%s\n' "${out%$'\n'}"
-    case $rc in
-    '' | *[!0-9]*) return 97 ;;
-    esac
-    return "$rc"
+    return "${rc:-97}"
 }
