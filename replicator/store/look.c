@@ -275,7 +275,7 @@ void look_sectors(struct look *l, uint64_t chain, uint32_t extent,
         uint32_t k = first + i;
         uint8_t *b = ret_data + (size_t)i * KT_SECTOR_BYTES;
         const uint8_t *data = NULL;
-        const struct rec *r = e->at ? e->at[k] : NULL;
+        struct rec *r = overlay_at(e, k);
         struct look_sector *o = &ret_s[i];
         if (r) {
             o->want = o->is = rec_sector(r, k, &data);

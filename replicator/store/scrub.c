@@ -155,7 +155,7 @@ static void look_up(struct scrub_job *j)
     j->todo = 0;
     for (uint32_t i = 0; e->slot != SLOT_NONE && i < SECTORS; i++) {
         uint32_t k = first + i;
-        if ((e->presence[k / 8] >> (k % 8) & 1) && !(e->at && e->at[k]))
+        if ((e->presence[k / 8] >> (k % 8) & 1) && !overlay_at(e, k))
             j->todo |= 1ull << i;
     }
     j->gen = e->gen;
