@@ -81,8 +81,9 @@ test "$(error_of grow)" = 28 ||
 grown=$(sed -n '/^{/,$p' "$work/grow.json" | jq '.jobs[0].write.io_bytes')
 test "$grown" -ge $((32 << 20)) || fail "only $grown bytes fitted"
 another 2
-job again --rw=write --bs=1M --offset=$((size - (4 << 20))) --size=1M &&
-    fail "a write to a new place on a full disk was not refused"
+# What the logs gave back may hold a little more.
+job again --rw=write --bs=1M --offset=$((size - (256 << 20))) --size=128M &&
+    fail "writes to new places on a full disk were not refused"
 test "$(error_of again)" = 28 || fail "expected ENOSPC again"
 another 1
 
