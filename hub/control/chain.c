@@ -388,8 +388,10 @@ void hub_chain_back(struct hub *h, struct hub_chain *c, unsigned i,
         (m->state == KT_M_SERVING || m->state == KT_M_SYNCING)) {
         c->act_pending |= (uint8_t)(1u << i);
         c->act_ms = 0;
-    } else if (m->state == KT_M_QUARANTINED) {
-        /* It may have been cut off when the others went on. */
+    } else if (m->state != KT_M_SERVING && m->state != KT_M_SYNCING &&
+               c->row.cfg.phase == KT_PHASE_ACTIVE) {
+        /* It may have been cut off when the others went on, and may wait long
+         * for its turn: it has no part in the chain, and should know. */
         hub_tell_member(h, c, i);
     }
 }

@@ -44,7 +44,7 @@
 #define HUB_ACT_RESEND_MS 500u  /* ACTIVATE until ACT_OK */
 /* After a failed resync; twice as long after each further one, at most MAX. */
 #define HUB_SYNC_BACKOFF_MS 5000u
-#define HUB_SYNCS_MAX 16u /* to one node, and from one */
+#define HUB_SYNCS_MAX 2u /* to one node, and from one */
 #define HUB_SYNC_BACKOFF_MAX_MS 300000u
 #define HUB_LEASE_MS 10000u  /* of an attachment */
 #define HUB_CREATE_MS 10000u /* until a creation is given up */
@@ -467,7 +467,7 @@ struct hub_opts {
     /* Tokens of one volume that a start gives out, in what a recovery leaves
      * out; 0: a million. */
     uint64_t token_step;
-    /* Resyncs to one node, and from one, at the same time; 0: 16. */
+    /* Resyncs to one node, and from one, at the same time; 0: two. */
     uint32_t syncs_max;
 };
 

@@ -299,6 +299,10 @@ void chain_on_activate(struct chain *c, const struct chain_event *ev,
             assert(c->appends == 0 && kt_rid_eq(c->received, c->applied));
             c->acked = c->applied.seq; /* I9: all have it */
             chain_act(out, CHAIN_ACT_ACKED)->seq = c->acked;
+        } else if (c->role == CHAIN_NONE) {
+            /* Nobody is given anything from its log, and nothing in there will
+             * be acknowledged: it must not keep the log from moving on. */
+            chain_act(out, CHAIN_ACT_ACKED)->seq = c->applied.seq;
         }
         chain_save(c, out, c->promised, &c->cfg);
         chain_act(out, CHAIN_ACT_CONFIG);

@@ -11,7 +11,8 @@ test "${KT_SANITIZERS:-no}" = no || {
 # No seed and no schedule has led there so far.
 not_here='eq_refused eq_gap seal_refused feed_again fenced_by_nak quarantined'
 # More is under way, for longer, than fits in here: unit tests of the core do.
-not_here+=' suffix_again brake'
+# recount_again: two rare failures in a row, a_full_store_ends_the_resync there.
+not_here+=' suffix_again brake recount_again'
 set -o pipefail
 lacking=$({
     "$sim" --seeds 1 2000 --keep-going --quiet --reach &&

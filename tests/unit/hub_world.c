@@ -411,7 +411,6 @@ void w_hub_start(struct world *w)
         .nodes_max = KT_ARRAY_LEN(w->nodes),
         .volumes_max = KT_ARRAY_LEN(w->volumes),
         .chains_max = KT_ARRAY_LEN(w->chains),
-        .syncs_max = 2,
         .conns_max = KT_ARRAY_LEN(w->conns),
         .tombs_max = KT_ARRAY_LEN(w->tombs),
         .fresh_mark = w_id('R', ++w->marks),

@@ -272,6 +272,20 @@ static void activate_begins_with_everything_acknowledged(void **state)
     talk_end(&t);
 }
 
+/* Its last record was never acknowledged, nor will be: the log may let go. */
+static void who_has_no_part_keeps_nothing_in_the_log(void **state)
+{
+    (void)state;
+    struct kt_cfg cfg = talk_cfg(2, "AB");
+    talk_restart(&t, 'B', 2, (struct kt_rid){2, 5}, &cfg);
+    say_activate(4, "AC");
+    struct chain_act *a = take(&t, CHAIN_ACT_ACKED);
+    assert_non_null(a);
+    assert_int_equal(a->seq, 5);
+    heard(&t, KT_MSG_ACT_OK);
+    talk_end(&t);
+}
+
 static void activate_without_its_own_seal_serves_nothing(void **state)
 {
     (void)state;
@@ -303,6 +317,7 @@ int main(void)
         cmocka_unit_test(a_target_syncs_again_for_what_came_later),
         cmocka_unit_test(activate_waits_for_appends_under_way),
         cmocka_unit_test(activate_begins_with_everything_acknowledged),
+        cmocka_unit_test(who_has_no_part_keeps_nothing_in_the_log),
         cmocka_unit_test(activate_without_its_own_seal_serves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

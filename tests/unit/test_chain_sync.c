@@ -515,11 +515,20 @@ static void a_full_store_ends_the_resync_and_nothing_else(void **state)
     /* Who owns a slot is read back: extent 0 has one, whatever was taken. */
     struct chain_act *a = take(&t, CHAIN_ACT_ROWS);
     struct kt_digest_row row = {.extent = 0, .state = KT_DIGEST_F_ALLOC};
-    struct chain_event ev = {.type = CHAIN_EV_ROWS,
-                             .sync_id = a->sync_id,
-                             .rows = &row,
-                             .n_rows = 1,
-                             .next = UINT32_MAX};
+    struct chain_event ev = {
+        .type = CHAIN_EV_ROWS, .sync_id = a->sync_id, .err = -EIO};
+    say_event(&t, &ev);
+    /* That failed: it is tried again, not at once. */
+    tick(&t, 500);
+    assert_null(take(&t, CHAIN_ACT_ROWS));
+    tick(&t, 500);
+    a = take(&t, CHAIN_ACT_ROWS);
+    assert_non_null(a);
+    ev = (struct chain_event){.type = CHAIN_EV_ROWS,
+                              .sync_id = a->sync_id,
+                              .rows = &row,
+                              .n_rows = 1,
+                              .next = UINT32_MAX};
     assert_int_equal(t.c.alloc[0], 0);
     say_event(&t, &ev);
     assert_int_equal(t.c.alloc[0], 1);

@@ -158,6 +158,32 @@ static void a_node_takes_part_in_two_syncs_at_once(void **state)
     w_free(w);
 }
 
+/* It restarted, and its turn to be synced is far: still it is told that it has
+ * no part in the chain, or its log keeps what nobody will acknowledge. */
+static void who_waits_for_its_turn_is_told_so(void **state)
+{
+    (void)state;
+    struct world *w = w_new(3);
+    const struct kt_cfg *c = w_volume(w, 3);
+    unsigned v = w_peer_of(w, c, 2);
+
+    w_peer_kill(w, v);
+    w_run(w, 1000);
+    w_peer_start(w, v, true);
+    w_run(w, 200);
+    sync_fails(w);
+    uint64_t epoch = w_cfg(w, 1)->epoch;
+    w_peer_kill(w, v);
+    struct hub_known *k = &hub_chain_of(&w->h, 1)->known[2];
+    k->failures = 0;
+    k->not_before_ms = UINT64_MAX;
+    w_forget(w);
+    w_peer_start(w, v, true);
+    assert_int_equal(w_cfg(w, 1)->epoch, epoch);
+    assert_true(w_count(w, w->p[v].conn, KT_MSG_ACTIVATE) > 0);
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +192,7 @@ int main(void)
         cmocka_unit_test(a_new_registration_ends_the_wait),
         cmocka_unit_test(a_member_that_served_is_forgiven),
         cmocka_unit_test(a_node_takes_part_in_two_syncs_at_once),
+        cmocka_unit_test(who_waits_for_its_turn_is_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
