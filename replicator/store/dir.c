@@ -88,8 +88,8 @@ static int lock_dir(struct store *s, const char *dir, struct why *w)
 
 static bool is_ours(const char *name)
 {
-    static const char *const prefixes[] = {"log.", "data.", "csum.", "meta.mdb",
-                                           "super."};
+    static const char *const prefixes[] = {"log.",     "data.",  "csum.",
+                                           "meta.mdb", "super.", "synced"};
     for (unsigned i = 0; i < KT_ARRAY_LEN(prefixes); i++)
         if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
             return true;

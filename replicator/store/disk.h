@@ -180,7 +180,7 @@ struct bad_sector {
 
 struct store {
     char *dir;
-    int dirfd, lockfd;
+    int dirfd, lockfd, mark_fd;
     struct store_opts opts;
     struct super super;
     struct index *index;
@@ -259,6 +259,12 @@ void log_sync(struct store *s, uint64_t lsn);
 void log_write(struct store *s, struct rec *r, uint32_t bytes);
 /* Where the next record goes when none is on its way. */
 uint32_t log_next_off(const struct store *s);
+
+/* mark.c: how far the log was synced. Opened when the life has begun; noted by
+ * the sync thread; what the life before noted last, or 0. */
+int mark_open(struct store *s) KT_MUST_CHECK;
+int mark_synced(const struct store *s, uint64_t lsn) KT_MUST_CHECK;
+uint64_t mark_read(const struct store *s);
 
 /* seg.c: segments */
 void seg_name(uint64_t no, char ret_name[32]);

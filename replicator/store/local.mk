@@ -27,6 +27,7 @@ noinst_LTLIBRARIES += %D%/libktstore.la %D%/libktstoremem.la
 	%D%/logread.c \
 	%D%/look.c \
 	%D%/look_log.c \
+	%D%/mark.c \
 	%D%/mend.c \
 	%D%/overlay.c \
 	%D%/pages.c \

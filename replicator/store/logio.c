@@ -197,6 +197,8 @@ static void sync_round(struct store *s)
     for (unsigned i = 0; i < n && !err; i++)
         if (fdatasync(segs[i]->fd))
             err = -errno;
+    if (!err)
+        err = mark_synced(s, upto);
     if (err)
         store_fault(s, err);
     pthread_mutex_lock(&s->mu);

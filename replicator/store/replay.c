@@ -354,6 +354,8 @@ static int read_log(struct loader *l, struct why *w)
         .record = on_record,
         .gap = on_gap,
     };
+    if (sc->same_boot)
+        sc->durable_lsn = kt_max_u64(sc->durable_lsn, mark_read(s));
     return scan_log(s, sc, w);
 }
 

@@ -29,7 +29,7 @@ struct store *store_blank(const char *dir, const struct store_opts *o)
         return NULL;
     }
     s->opts = *o;
-    s->dirfd = s->lockfd = -1;
+    s->dirfd = s->lockfd = s->mark_fd = -1;
     s->held_last = &s->held;
     s->logq_last = &s->logq;
     s->jobs_done_last = &s->jobs_done;
@@ -68,6 +68,8 @@ void store_free(struct store *s)
     scrub_close(s);
     if (s->dirfd >= 0)
         close(s->dirfd);
+    if (s->mark_fd >= 0)
+        close(s->mark_fd);
     if (s->lockfd >= 0)
         close(s->lockfd);
     pthread_mutex_destroy(&s->mu);
@@ -178,6 +180,8 @@ static int open_in(struct store *s, struct why *w)
     if (err)
         return err;
     err = begin_life(s);
+    if (!err)
+        err = mark_open(s);
     if (!err)
         err = threads_start(s);
     if (!err)

@@ -18,9 +18,10 @@
 #include "replicator/store/check.h"
 #include "tests/store/life.h"
 
-static const char *const kinds[] = {"data.", "csum.", "log.", "meta.",
-                                    "super."};
+static const char *const kinds[] = {"data.", "csum.",  "log.",
+                                    "meta.", "super.", "synced"};
 #define KINDS KT_ARRAY_LEN(kinds)
+#define QUIET 4u /* from here on there is a spare, or one can do without */
 
 enum outcome { INTACT, CORRUPT_READ, REFUSED, WRONG, CRASHED, OUTCOMES };
 
@@ -270,7 +271,7 @@ static void tell(const struct totals *t)
                       (unsigned long long)t->by[k][CRASHED]);
     if (getenv("KT_LEDGER"))
         printf("ledger\tmake flips\t%llu flips\tone bit each: data, csum, "
-               "log, index, superblock\t0\t\n",
+               "log, index, superblock, synced\t0\t\n",
                (unsigned long long)t->flips);
 }
 
@@ -302,7 +303,7 @@ static void a_flipped_bit_is_never_read_as_data(void **state)
     assert_int_equal(bad, 0);
     bool one_kind = getenv("KT_FLIPS_KIND") != NULL;
     for (uint32_t k = 0; k < KINDS; k++) /* the flips hit something */
-        assert_true(flips < 500 || one_kind || !strcmp(kinds[k], "super.") ||
+        assert_true(flips < 500 || one_kind || k >= QUIET ||
                     sum.by[k][CORRUPT_READ] + sum.by[k][REFUSED] > 0);
 }
 

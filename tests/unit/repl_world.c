@@ -336,6 +336,16 @@ void world_stop(struct world *w)
     kt_rpc_close(&w->ctl);
 }
 
+/* SIGSTOP; on return not an instruction of it runs any more. A signal that is
+ * only sent leaves it time to take one of two things said after. */
+void world_freeze(struct world *w)
+{
+    int status = 0;
+    assert_int_equal(kill(w->pid, SIGSTOP), 0);
+    assert_int_equal(waitpid(w->pid, &status, WUNTRACED), w->pid);
+    assert_true(WIFSTOPPED(status));
+}
+
 /* The most memory the process ever had. */
 unsigned long world_peak_kib(pid_t pid)
 {

@@ -51,6 +51,8 @@ void world_flush(struct world *w, struct kt_rpc *r, uint64_t upto);
 int world_nak_of(struct kt_rpc *r, const struct kt_msg *m);
 int world_set_up(void **state);
 int world_tear_down(void **state);
+/* Stops it until SIGCONT; on return it runs no more. */
+void world_freeze(struct world *w);
 void world_stop(struct world *w);
 unsigned long world_peak_kib(pid_t pid);
 

@@ -281,7 +281,7 @@ static void a_read_is_answered_only_if_its_epoch_still_stands(void **state)
     world_client_open(w, &c, KT_ROLE_CLIENT, &w->node.tcp);
     struct kt_msg r = {.type = KT_MSG_READ, .chain = CHAIN, .epoch = 2};
     r.u.read.len = b->data_len;
-    kill(w->pid, SIGSTOP);
+    world_freeze(w);
     for (r.req = 1; r.req <= N; r.req++)
         world_say(&c, &r);
     struct kt_msg seal = {.type = KT_MSG_SEAL, .chain = CHAIN, .epoch = 3};

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A disk that refuses to read or to write some places of a file: pread,
- * preadv2 and pwrite of libc are wrapped (--wrap). */
+ * preadv2 and pwrite of libc are wrapped (--wrap). And one that lets a record
+ * rot. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -11,6 +13,7 @@
 
 #include "lib/base/err.h"
 #include "lib/base/sum.h"
+#include "replicator/store/logfmt.h"
 #include "tests/unit/store_model.h"
 
 #define SLOTS 16u
@@ -226,6 +229,39 @@ static void a_start_that_was_cut_off_does_no_damage(void **state)
     rig_free(&g);
 }
 
+/* Nothing in the log says that its last record was durable. */
+static void rot_of_the_last_synced_record_is_no_torn_write(void **state)
+{
+    struct rig g;
+    struct model m;
+    uint64_t durable;
+    int status;
+    (void)state;
+    rig_init(&g, SLOTS);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        rig_open(&g);
+        (void)make_chain(&g, &m, CHAIN);
+        for (uint32_t i = 0; i < 40; i++)
+            assert_int_equal(do_write(&g, &m, 0, i), 0);
+        assert_int_equal(do_sync(&g, CHAIN, &durable), 0);
+        raise(SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    uint32_t at = rig_record_at(39) + LOG_REC_HEAD_BYTES + 100;
+    rig_flip(&g, "log.00000001", at);
+    assert_int_equal(rig_try_open(&g), KT_E_CORRUPT);
+    assert_non_null(strstr(g.why, "damaged"));
+    struct kt_id boot = g.boot; /* what power that was lost left behind */
+    kt_id_random(&g.boot);
+    assert_int_equal(rig_try_open(&g), 0);
+    rig_close(&g);
+    g.boot = boot;
+    rig_free(&g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +269,7 @@ int main(void)
         cmocka_unit_test(written_zeros_that_cannot_be_read_are_bad_too),
         cmocka_unit_test(sums_that_cannot_be_read_stay_and_the_store_goes_on),
         cmocka_unit_test(a_start_that_was_cut_off_does_no_damage),
+        cmocka_unit_test(rot_of_the_last_synced_record_is_no_torn_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
