@@ -316,16 +316,36 @@ static void name_holder(const char *dir, char *ret, size_t size)
         closedir(d);
 }
 
+/* ---- what waits for the device, in a process of its own ---- */
+
 /* umount(2) succeeds when writing out has failed. */
-static int write_out(const char *dir)
+static int64_t write_out(const void *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int err = fd < 0 || syncfs(fd) < 0 ? -errno : 0;
-
-    if (fd >= 0)
-        close(fd);
-    return err;
+    return fd < 0 || syncfs(fd) < 0 ? -errno : 0;
 }
+
+static int64_t unmount(const void *dir)
+{
+    return umount2(dir, UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int64_t trim(const void *dir)
+{
+    struct fstrim_range range = {.len = UINT64_MAX};
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || ioctl(fd, FITRIM, &range) < 0 ? -errno
+                                                   : (int64_t)range.len;
+}
+
+static int apart(int64_t (*fn)(const void *arg), const char *dir)
+{
+    struct kt_apart a;
+    int err = kt_apart_begin(&a, fn, dir);
+    return err < 0 ? err : (int)kt_apart_wait(&a, -1);
+}
+
+/* ---- unmount ---- */
 
 int fs_unmount(const struct attach_volume *v, char *ret_why)
 {
@@ -334,17 +354,17 @@ int fs_unmount(const struct attach_volume *v, char *ret_why)
 
     if (!fs_mounted(v->fs_dir))
         return 0;
-    int err = write_out(v->fs_dir);
+    int err = apart(write_out, v->fs_dir);
     if (err < 0) /* it is lost either way; the next mount checks */
         kt_log(KT_LOG_ERROR, "write_out_failed", "volume=%s err=\"%s\"",
                v->name, kt_strerror(err));
     for (int i = 0; i < BUSY_TRIES; i++) {
-        if (umount2(v->fs_dir, UMOUNT_NOFOLLOW) == 0) {
+        err = apart(unmount, v->fs_dir);
+        if (err == 0) {
             if (rmdir(v->fs_dir) < 0)
                 kt_log(KT_LOG_WARN, "directory_left", "dir=%s", v->fs_dir);
             return 0;
         }
-        err = -errno;
         if (err != -EBUSY)
             break;
         nanosleep(&nap, NULL);
@@ -359,15 +379,7 @@ int fs_unmount(const struct attach_volume *v, char *ret_why)
 
 /* ---- trim ---- */
 
-int fs_trim(const char *dir, uint64_t *ret_bytes)
+int fs_trim_begin(struct kt_apart *a, const char *dir)
 {
-    struct fstrim_range range = {.len = UINT64_MAX};
-
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int err = fd < 0 || ioctl(fd, FITRIM, &range) < 0 ? -errno : 0;
-    if (fd >= 0)
-        close(fd);
-    if (err == 0)
-        *ret_bytes = range.len;
-    return err;
+    return kt_apart_begin(a, trim, dir);
 }

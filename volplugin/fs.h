@@ -4,6 +4,7 @@
 #ifndef KT_VOLPLUGIN_FS_H
 #define KT_VOLPLUGIN_FS_H
 
+#include "lib/base/os.h"
 #include "volplugin/plugin.h"
 
 /* Looks at dev, formats it when nothing is on it and no replica has a record
@@ -14,8 +15,8 @@ int fs_mount(struct plugin *p, const struct attach_volume *v, const char *dev,
 /* Writes everything out and unmounts; not mounted is a success. */
 int fs_unmount(const struct attach_volume *v, char *ret_why) KT_MUST_CHECK;
 bool fs_mounted(const char *dir);
-/* Gives back the space that files do not use, as fstrim(8). 0 and how much, or
- * -errno. */
-int fs_trim(const char *dir, uint64_t *ret_bytes) KT_MUST_CHECK;
+/* Gives back the space that files do not use, as fstrim(8). kt_apart_wait tells
+ * how many bytes, or -errno. */
+int fs_trim_begin(struct kt_apart *a, const char *dir) KT_MUST_CHECK;
 
 #endif

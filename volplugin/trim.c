@@ -2,6 +2,7 @@
 /* Space that files no longer use goes back to the stores, once a day for each
  * mounted volume. Not with every delete (the option discard of mount): each
  * commit of the journal sends its trims then. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +10,8 @@
 #include "lib/base/log.h"
 #include "lib/base/os.h"
 #include "volplugin/fs.h"
+
+#define WAIT_MS 200
 
 /* The volume in the i-th slot, if it is mounted. */
 static bool mounted_one(struct plugin *p, uint32_t i, struct kt_id *ret_id,
@@ -23,25 +26,40 @@ static bool mounted_one(struct plugin *p, uint32_t i, struct kt_id *ret_id,
     return up && *work_mountpoint(p, ret_id, ret_dir);
 }
 
-static void trim_one(const struct kt_id *id, const char *dir)
+/* Until it has ended, however long its device stalls; or the plugin stops, or
+ * the volume is wanted down, which a trim would hold up. */
+static void trim_one(struct plugin *p, uint32_t i)
 {
-    char hex[KT_ID_HEX_BYTES];
-    uint64_t begin = kt_now_ms(), bytes = 0;
+    char dir[ATTACH_PATH_BYTES], hex[KT_ID_HEX_BYTES];
+    uint64_t begin = kt_now_ms();
+    struct kt_id id, now;
+    struct kt_apart a;
 
-    int err = fs_trim(dir, &bytes);
-    if (err < 0)
+    if (!mounted_one(p, i, &id, dir))
+        return;
+    int64_t r = fs_trim_begin(&a, dir);
+    if (r == 0) {
+        do
+            r = kt_apart_wait(&a, 0);
+        while (r == -EAGAIN && !plugin_wait(p, WAIT_MS) &&
+               mounted_one(p, i, &now, dir) && kt_id_eq(&now, &id));
+        if (r == -EAGAIN) {
+            kt_apart_leave(&a);
+            return;
+        }
+    }
+    if (r < 0)
         kt_log(KT_LOG_WARN, "not_trimmed", "volume_id=%s err=\"%s\"",
-               kt_id_hex(id, hex), kt_strerror(err));
+               kt_id_hex(&id, hex), kt_strerror((int)r));
     else
-        kt_log(KT_LOG_INFO, "trimmed", "volume_id=%s bytes=%llu ms=%llu",
-               kt_id_hex(id, hex), (unsigned long long)bytes,
+        kt_log(KT_LOG_INFO, "trimmed", "volume_id=%s bytes=%lld ms=%llu",
+               kt_id_hex(&id, hex), (long long)r,
                (unsigned long long)(kt_now_ms() - begin));
 }
 
 void *trim_run(void *arg)
 {
     struct plugin *p = arg;
-    char dir[ATTACH_PATH_BYTES];
     struct kt_id id;
 
     kt_id_random(&id);
@@ -50,10 +68,8 @@ void *trim_run(void *arg)
     while (!plugin_wait(p, 1000)) {
         if (--wait_s > 0)
             continue;
-        for (uint32_t i = 0; i < p->table.n_slots; i++) {
-            if (mounted_one(p, i, &id, dir))
-                trim_one(&id, dir);
-        }
+        for (uint32_t i = 0; i < p->table.n_slots; i++)
+            trim_one(p, i);
         wait_s = p->o->trim_s;
     }
     return NULL;

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Errors, identities, text, checksums, system calls, log.
 #
-# addr, errtext, idnew, log, net, os and run call the system: the pure cores may
-# use only the others (tests/style/test-pure.sh).
+# addr, apart, errtext, idnew, log, net, os and run call the system: the pure
+# cores may use only the others (tests/style/test-pure.sh).
 
 noinst_LTLIBRARIES += %D%/libktbase.la
 %C%_libktbase_la_SOURCES = \
 	%D%/addr.c \
+	%D%/apart.c \
 	%D%/err.c \
 	%D%/errtext.c \
 	%D%/id.c \

@@ -38,6 +38,23 @@ int kt_sync_parent(const char *path) KT_MUST_CHECK;
  * signal for one that was killed, or -errno; the end of what it printed is in
  * ret_out, as one line. Any thread; SIGCHLD must not be ignored. */
 int kt_run(const char *const argv[], char *ret_out, size_t size) KT_MUST_CHECK;
+/* Calls of the kernel that may wait for ever (a file system whose device has
+ * stalled), made by a child process: the caller can still give up, and a kill
+ * still ends it. fn runs in a copy of a process with threads: system calls
+ * only, no memory, no locks, no descriptors of ours. Any thread.
+ * begin: 0 or -errno. wait: what fn returned, -EIO when the child was killed,
+ * or -EAGAIN after so long (ms, -1: for ever), and then it may be called again;
+ * anything else is the end. leave, instead: the child is killed, and ends when
+ * the kernel lets it; nobody waits. */
+struct kt_apart {
+    int fd;
+    int64_t pid;
+};
+int kt_apart_begin(struct kt_apart *a, int64_t (*fn)(const void *arg),
+                   const void *arg) KT_MUST_CHECK;
+int64_t kt_apart_wait(struct kt_apart *a, int ms) KT_MUST_CHECK;
+void kt_apart_leave(struct kt_apart *a);
+
 /* Adds to PATH where mount, losetup, mkfs and e2fsck are: root looks there and
  * others do not. At start, before there are threads. */
 void kt_path_widen(void);

@@ -72,6 +72,40 @@ done
 test $i -lt 600 ||
     fail "no space was given back: $(grep trimmed "$work/plugin.log")"
 
+# A trim that hangs, because the device has stalled, hangs alone: the plugin
+# ends when it is told to.
+server=$(cat "$work"/run/*/nbdkit.pid)
+hung() { # the one of our programs that waits for a device
+    local i pid
+    for ((i = 0; i < 60; i++)); do
+        for pid in $(pgrep -x kenter-volplugi); do
+            ! grep -q '^State:.D' "/proc/$pid/status" 2>/dev/null ||
+                ! readlink "/proc/$pid"/fd/* 2>/dev/null |
+                grep -qFx "$where" || return 0
+        done
+        sleep 0.1
+    done
+    return 1
+}
+for ((try = 0; try < 20; try++)); do # until the stall meets a trim
+    dd if=/dev/urandom of="$where/gone" bs=64k count=64 conv=fsync 2>"$work/dd"
+    rm "$where/gone"
+    sync -f "$where"
+    kill -STOP "$server"
+    ! hung || break
+    kill -CONT "$server"
+done
+test $try -lt 20 || fail "no trim met the stall"
+kill -TERM "$plugin_pid"
+for ((i = 0; i < 80; i++)); do
+    kill -0 "$plugin_pid" 2>/dev/null || break
+    sleep 0.1
+done
+kill -CONT "$server"
+test $i -lt 80 || fail "a trim that hangs keeps the plugin from ending"
+wait "$plugin_pid" || fail "the plugin: exit $?"
+plugin_up
+
 # The plugin is killed and started again: the mount stays, nobody notices.
 good Mount "{\"Name\":\"db\",\"ID\":\"$id2\"}"
 plugin_kill KILL

@@ -6,8 +6,8 @@ plugin_on() { # M
     must "$1" "export PATH=$top_builddir:\$PATH KENTER_CONTEXT=/run/context.json
         mkdir -p /run/p
         setsid '$top_builddir/kenter-volplugin' --socket /run/p/kenter.sock \
-            --dir /run/p/catalogue --mounts /run/p/volumes --run $run \
-            </dev/null >>/run/p/log 2>&1 &
+            --dir /run/p/catalogue --mounts /run/p/volumes \
+            --run $run --trim 20 </dev/null >>/run/p/log 2>&1 &
         for i in {1..600}; do
             ! curl -s -m 5 --unix-socket /run/p/kenter.sock -X POST \
                 http://x/Plugin.Activate >/dev/null || exit 0

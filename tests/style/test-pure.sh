@@ -11,7 +11,7 @@ test "${KT_SANITIZERS:-no}" = no || skip "sanitizers add symbols of their own"
 
 # archive: members left out, because they are not part of the core.
 cores='
-lib/base/.libs/libktbase.a: addr errtext idnew log net os run
+lib/base/.libs/libktbase.a: addr apart errtext idnew log net os run
 lib/wire/.libs/libktwire.a: buf msg_control msg_json
 lib/link/.libs/libktlink.a: conn conn_io conn_listen rpc context
 lib/client/.libs/libktclient.a:

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,47 @@ static int remove_dir(void **state)
     return rmdir(dir);
 }
 
+static int64_t give(const void *arg)
+{
+    /* It has none of our descriptors but its own. */
+    return fcntl(4, F_GETFD) < 0 ? *(const int64_t *)arg : 0;
+}
+
+static int64_t hang(const void *arg)
+{
+    close(*(const int *)arg); /* which it does not hold */
+    while (pause() < 0)
+        errno = 0;
+    return 0;
+}
+
+static void a_call_that_does_not_return_is_left(void **state)
+{
+    struct kt_apart a;
+    int p[2], fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int64_t want[] = {7, INT64_C(-5000000000)};
+    char c;
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kt_apart_begin(&a, give, &want[i]), 0);
+        assert_true(kt_apart_wait(&a, -1) == want[i]);
+    }
+    assert_int_equal(pipe(p), 0);
+    assert_int_equal(kt_apart_begin(&a, hang, &p[1]), 0);
+    assert_int_equal(kt_apart_wait(&a, 20), -EAGAIN);
+    assert_int_equal(kill((pid_t)a.pid, 0), 0);
+    close(p[1]);
+    assert_int_equal(read(p[0], &c, 1), 0); /* ours was the last end of it */
+    kt_apart_leave(&a);
+    while (kill((pid_t)a.pid, 0) == 0)
+        usleep(1000);
+    assert_int_equal(kt_apart_begin(&a, hang, &p[1]), 0);
+    assert_int_equal(kill((pid_t)a.pid, SIGKILL), 0);
+    assert_int_equal(kt_apart_wait(&a, -1), -EIO);
+    close(p[0]);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +179,7 @@ int main(void)
         cmocka_unit_test(writing_into_no_directory_is_an_error),
         cmocka_unit_test(a_file_over_the_limit_is_not_read),
         cmocka_unit_test(what_cannot_be_read_as_text_is_refused),
+        cmocka_unit_test(a_call_that_does_not_return_is_left),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
