@@ -268,6 +268,7 @@ struct sum {
     bool held;  /* every chain, by the configuration that the nodes have */
     bool freed; /* some chain, by one that is newer than the database */
     uint64_t token, next_token;
+    uint64_t untold; /* epochs of which the nodes know the promise alone */
     struct kt_id client;
 };
 
@@ -289,6 +290,8 @@ static struct sum sum_up(const struct hub *h, const struct hub_volume *v)
         s.freed = s.freed || (c->regain.from_node && cfg->token == 0 &&
                               cfg->epoch > c->row.cfg.epoch);
         s.next_token = kt_max_u64(s.next_token, c->regain.next_token);
+        if (c->heard > cfg->epoch)
+            s.untold = kt_max_u64(s.untold, c->heard - cfg->epoch);
         if (c->regain.token > s.token) {
             s.token = c->regain.token;
             s.client = c->regain.client;
@@ -343,7 +346,8 @@ static void shown(const struct hub_volume *v, struct hub_volume_row *row,
 
 /* Others that no node knows of may have been told, their clients being away,
  * in this or an earlier start: none of those is given out again. A node
- * knows of a start before anything is given out in it. */
+ * knows of a start before anything is given out in it, but for one whose
+ * recovery did not end: it gave out one token at most with each epoch. */
 static void leave_out(const struct hub *h, struct hub_volume *v,
                       const struct sum *s)
 {
@@ -357,6 +361,7 @@ static void leave_out(const struct hub *h, struct hub_volume *v,
     v->fresh_from = kt_max_u64(v->unknown_from, term * h->token_step);
     row->next_token = kt_max_u64(row->next_token, v->fresh_from);
     row->next_token = kt_max_u64(row->next_token, s->next_token);
+    row->next_token += kt_min_u64(s->untold, h->token_step);
     v->fresh_from = row->next_token;
 }
 

@@ -250,6 +250,7 @@ struct chain_dst { /* being fed */
     uint64_t conn;
     uint64_t id;
     struct kt_rid reset_at;
+    uint64_t reset; /* tag of the RESET that is on its way; 0: none */
     bool copying;
     uint32_t extent;
     bool copy_logged, have_sums; /* COPY_START in the log; src_sums came */
@@ -348,6 +349,7 @@ struct chain {
     struct chain_src src;
     struct chain_dst dst;
     uint64_t sync_ids;
+    uint32_t resets; /* RESETs that were begun, to tell them apart */
 
     /* counters for tests, reach and status */
     uint64_t n_dup, n_gap, n_resume, n_old_epoch, n_skip, n_relay;

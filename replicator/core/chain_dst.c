@@ -159,7 +159,8 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     c->durable = 0;
     c->ackc_sent = 0;
     struct kt_record r = {.op = KT_OP_RESET, .id = m->u.sync.at};
-    append(c, out, &r, m->buf, TAG(TAG_RESET, 0));
+    d->reset = TAG(TAG_RESET, ++c->resets);
+    append(c, out, &r, m->buf, d->reset);
 }
 
 static void on_copy_start(struct chain *c, const struct kt_msg *m,
@@ -367,7 +368,7 @@ void chain_dst_rows(struct chain *c, const struct chain_event *ev,
 
 bool chain_dst_is_reset(uint64_t tag)
 {
-    return tag == TAG(TAG_RESET, 0);
+    return (tag & ~(uint64_t)UINT32_MAX) == TAG(TAG_RESET, 0);
 }
 
 void chain_dst_appended(struct chain *c, const struct chain_event *ev,
@@ -377,8 +378,7 @@ void chain_dst_appended(struct chain *c, const struct chain_event *ev,
     unsigned kind = (unsigned)(ev->tag >> 40 & 0xff);
     if (kind == TAG_RESET) {
         /* Also when a SEAL came meanwhile: the log says so. */
-        c->applied =
-            c->phase == CHAIN_ACTIVE && d->started ? d->reset_at : ev->id;
+        c->applied = ev->id;
         c->acked = c->applied.seq;
         c->durable = 0;
         c->sync_old = c->log_sync; /* it may count the history before */
@@ -386,6 +386,9 @@ void chain_dst_appended(struct chain *c, const struct chain_event *ev,
     if (!d->started || c->phase != CHAIN_ACTIVE)
         return;
     if (kind == TAG_RESET) {
+        if (ev->tag != d->reset)
+            return; /* that start was given up; so is its RESET */
+        d->reset = 0;
         struct kt_msg *m = tell(c, out, KT_MSG_SYNC_AT);
         m->u.sync.at = d->reset_at;
         m->u.sync.incarnation = c->incarnation;
@@ -402,6 +405,8 @@ void chain_dst_pump(struct chain *c, struct chain_out *out)
 {
     struct chain_dst *d = &c->dst;
     if (c->role != CHAIN_DST || !d->started || !chain_room(out))
+        return;
+    if (d->reset) /* what is applied is still what was there before */
         return;
     if (c->applied.seq > c->ackc_sent) {
         tell(c, out, KT_MSG_ACKC)->u.ackc.upto = c->applied.seq;

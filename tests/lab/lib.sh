@@ -219,8 +219,20 @@ daemon_kill() { # hub|n1...
     kill -KILL "${daemon_pid[$1]}" && wait "${daemon_pid[$1]}" 2>/dev/null
 }
 
-cluster_up() { # N
+wait_nodes() { # N: until the hub sees so many
     local i up
+    for ((i = 0; i < lab_patience * 5; i++)); do
+        up=$("$kenter" node ls --json 2>/dev/null |
+            jq '[.nodes[] | select(.state == "up")] | length')
+        test "$up" != "$1" || return 0
+        sleep 0.2
+    done
+    echo "only ${up:-0} of $1 nodes are up"
+    return 1
+}
+
+cluster_up() { # N
+    local i
     lab_network
     mkdir -p "$dir/hub"
     printf '{"version": 1, "node": "host", "hub": ["%s"]}\n' "$hub_addr" \
@@ -235,11 +247,5 @@ cluster_up() { # N
         mkdir -p "$dir/n$i"
         replicator_start "n$i"
     done
-    for ((i = 0; i < lab_patience * 5; i++)); do
-        up=$("$kenter" node ls --json 2>/dev/null |
-            jq '[.nodes[] | select(.state == "up")] | length')
-        test "$up" != "$1" || return 0
-        sleep 0.2
-    done
-    fail "only ${up:-0} of $1 nodes are up"
+    wait_nodes "$1" || fail "the nodes do not come up"
 }

@@ -32,7 +32,7 @@ nodes_logs() {
 }
 
 nodes_up() { # N
-    local i up
+    local i
     for ((i = 1; i <= $1; i++)); do
         truncate -s "$lab_disk" "$work/m$i.disk" &&
             mkfs.ext4 -q -F "$work/m$i.disk" || fail "no disk for m$i"
@@ -44,12 +44,8 @@ nodes_up() { # N
     for ((i = 1; i <= $1; i++)); do
         node_on "m$i"
     done
-    for ((i = 0; i < lab_patience * 5; i++)); do
-        up=$("$kenter" node ls --json 2>/dev/null |
-            jq '[.nodes[] | select(.state == "up")] | length')
-        test "$up" != "$1" || return 0
-        sleep 0.2
-    done
-    nodes_logs
-    fail "only ${up:-0} of $1 nodes are up"
+    wait_nodes "$1" || {
+        nodes_logs
+        fail "the nodes do not come up"
+    }
 }

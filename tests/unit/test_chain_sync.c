@@ -452,6 +452,28 @@ static void an_older_sync_does_not_cover_the_new_history(void **state)
     talk_end(&t);
 }
 
+/* A disk that hangs: the source starts over meanwhile, from further on. */
+static void a_start_is_answered_by_its_own_reset(void **state)
+{
+    (void)state;
+    target(9);
+    t.lazy = true;
+    say_start(9), say_start(12);
+    appended(&t, 0);
+    quiet(&t, KT_MSG_SYNC_AT);
+    struct kt_msg m = talk_msg(&t, KT_MSG_SYNC_DONE);
+    m.req = 42;
+    m.u.sync.at = (struct kt_rid){2, 12};
+    say_src(&m);
+    nothing(&t, CHAIN_ACT_SYNC);
+    appended(&t, 0);
+    assert_int_equal(heard(&t, KT_MSG_SYNC_AT)->u.sync.at.seq, 12);
+    quiet(&t, KT_MSG_SYNC_ACK);
+    synced(&t, 0);
+    assert_int_equal(heard(&t, KT_MSG_SYNC_ACK)->u.sync.at.seq, 12);
+    talk_end(&t);
+}
+
 static void a_late_sync_start_does_not_undo_a_newer_one(void **state)
 {
     (void)state;
@@ -567,6 +589,7 @@ int main(void)
         cmocka_unit_test(what_is_fed_is_acknowledged_as_far_as_the_log_has_it),
         cmocka_unit_test(the_end_is_durable),
         cmocka_unit_test(an_older_sync_does_not_cover_the_new_history),
+        cmocka_unit_test(a_start_is_answered_by_its_own_reset),
         cmocka_unit_test(a_late_sync_start_does_not_undo_a_newer_one),
         cmocka_unit_test(a_target_that_was_started_again_is_not_fed),
         cmocka_unit_test(a_target_not_activated_yet_asks_to_wait),

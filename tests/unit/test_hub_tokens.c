@@ -151,6 +151,29 @@ static void a_token_drawn_from_the_old_copy_is_void(void **state)
     w_free(w);
 }
 
+/* An epoch that the nodes promised and never heard the end of may have granted
+ * the volume, and the client may have been told. */
+static void a_token_is_left_out_for_each_epoch_only_promised(void **state)
+{
+    uint64_t next[2];
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct world *w = w_new(3);
+        w_volume(w, 3);
+        struct w_db copy = w->db;
+        w_take(w, 1);
+        w->p[1].copy[1].promised += i ? 5 : 1;
+        w_restore(w, &copy);
+        w_register_all(w);
+        w_run(w, 1000);
+        assert_false(hub_in_recovery(&w->h));
+        next[i] = w->db.volume_rows[0].next_token;
+        w_free(w);
+    }
+    assert_int_equal(next[1], next[0] + 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +181,7 @@ int main(void)
         cmocka_unit_test(a_token_that_no_node_knows_is_good_after_an_older_one),
         cmocka_unit_test(a_holder_of_the_copy_that_was_detached_stays_so),
         cmocka_unit_test(a_token_drawn_from_the_old_copy_is_void),
+        cmocka_unit_test(a_token_is_left_out_for_each_epoch_only_promised),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
