@@ -228,6 +228,18 @@ struct store_chain *make_chain(struct rig *g, struct model *m, uint64_t id)
     return c;
 }
 
+void make_applied(struct rig *g, struct model *m, uint64_t slots, uint64_t id,
+                  uint32_t sectors)
+{
+    rig_init(g, slots);
+    rig_open(g);
+    struct store_chain *c = make_chain(g, m, id);
+    for (uint32_t i = 0; i < sectors; i++)
+        assert_int_equal(do_write(g, m, 0, i), 0);
+    store_acked(g->s, c, m->at.seq);
+    rig_close(g);
+}
+
 /* ---- comparing ---- */
 
 static void check_range(struct rig *g, const struct model *m, uint32_t extent,

@@ -73,6 +73,10 @@ int do_drop(struct rig *g, uint64_t chain);
 uint64_t do_read(struct rig *g, uint64_t chain, uint32_t extent,
                  uint32_t sector, int *ret_err);
 struct store_chain *make_chain(struct rig *g, struct model *m, uint64_t id);
+/* A store of that many slots with one chain: extent 0 in slot 0, its first
+ * sectors written and applied; closed. */
+void make_applied(struct rig *g, struct model *m, uint64_t slots, uint64_t id,
+                  uint32_t sectors);
 /* Everything the store says of the chain is what the model says. */
 void check_chain(struct rig *g, const struct model *m);
 

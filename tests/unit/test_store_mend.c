@@ -12,16 +12,9 @@
 #define CHAIN 3u
 #define SECTORS 70u
 
-/* Extent 0 in slot 0, its first sectors written and applied; closed. */
 static void make_store(struct rig *g, struct model *m)
 {
-    rig_init(g, SLOTS);
-    rig_open(g);
-    struct store_chain *c = make_chain(g, m, CHAIN);
-    for (uint32_t i = 0; i < SECTORS; i++)
-        assert_int_equal(do_write(g, m, 0, i), 0);
-    store_acked(g->s, c, m->at.seq);
-    rig_close(g);
+    make_applied(g, m, SLOTS, CHAIN, SECTORS);
 }
 
 static void flip_data(const struct rig *g, uint32_t sector)
