@@ -10,5 +10,6 @@ e2e_tests += \
 	%D%/test-docker-api.sh \
 	%D%/test-docker-doctor.sh \
 	%D%/test-docker-fuse.sh \
+	%D%/test-docker-postgres.sh \
 	%D%/test-docker-restart.sh \
 	%D%/test-docker-units.sh

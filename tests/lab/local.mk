@@ -9,6 +9,7 @@ check_PROGRAMS += %D%/flushed
 lab_tests += \
 	%D%/test-lab-attach-kill.sh \
 	%D%/test-lab-attach-life.sh \
+	%D%/test-lab-dockerd.sh \
 	%D%/test-lab-power-cut.sh \
 	%D%/test-lab-power-nodes.sh \
 	%D%/test-lab-takeover.sh \

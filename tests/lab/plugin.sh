@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The volume plugin on a machine of the lab, over lib.sh, asked as the engine
 # asks it.
+plugin_socket=${plugin_socket:-/run/p/kenter.sock}
 
 plugin_on() { # M
     must "$1" "export PATH=$top_builddir:\$PATH KENTER_CONTEXT=/run/context.json
-        mkdir -p /run/p
-        setsid '$top_builddir/kenter-volplugin' --socket /run/p/kenter.sock \
+        mkdir -p /run/p $(dirname "$plugin_socket")
+        setsid '$top_builddir/kenter-volplugin' --socket $plugin_socket \
             --dir /run/p/catalogue --mounts /run/p/volumes \
             --run $run --trim 20 </dev/null >>/run/p/log 2>&1 &
         for i in {1..600}; do
-            ! curl -s -m 5 --unix-socket /run/p/kenter.sock -X POST \
+            ! curl -s -m 5 --unix-socket $plugin_socket -X POST \
                 http://x/Plugin.Activate >/dev/null || exit 0
             sleep 0.1
         done
@@ -17,7 +18,7 @@ plugin_on() { # M
 }
 
 ask() { # M METHOD BODY
-    on "$1" "curl -s -m 120 --unix-socket /run/p/kenter.sock -X POST \
+    on "$1" "curl -s -m 120 --unix-socket $plugin_socket -X POST \
         -H Content-Type: -d $(printf %q "$3") http://x/VolumeDriver.$2"
 }
 
