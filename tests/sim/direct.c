@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct direct *const tables[] = {direct_rows,  direct_old,
-                                              direct_rules, direct_sync,
-                                              direct_disk,  direct_hub};
+static const struct direct *const tables[] = {
+    direct_rows, direct_old, direct_rules, direct_sync,
+    direct_disk, direct_hub, direct_reach};
 
 static const struct direct *entry(unsigned i)
 {

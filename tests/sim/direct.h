@@ -24,7 +24,7 @@ struct direct {
     void (*before)(struct world *w); /* anything starts; or NULL */
 };
 extern const struct direct direct_rows[], direct_old[], direct_rules[],
-    direct_sync[], direct_disk[], direct_hub[];
+    direct_sync[], direct_disk[], direct_hub[], direct_reach[];
 
 /* A gate holds the nth message of a type from one to another, and whatever
  * comes behind it on the same connection, until it is opened. */

@@ -28,6 +28,10 @@ bool hubnode_heard(const struct world *w, const struct kt_id *node);
 /* It dies at its nth commit from now, before it is durable or right after. */
 void hubnode_die_at(struct world *w, uint64_t n, bool after);
 uint64_t hubnode_commits(const struct world *w);
+/* An order of a person; its end: 0, an error, or HUBNODE_PENDING. */
+#define HUBNODE_PENDING 1
+void hubnode_admin(struct world *w, const struct hub_admin *q);
+int hubnode_admin_err(const struct world *w);
 struct hub *hubnode_hub(struct world *w);
 bool hubnode_volume_ready(struct world *w);
 /* Every chain has all its members in service and nothing is going on. */

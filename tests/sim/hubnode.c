@@ -249,6 +249,20 @@ static void closed(struct world *w, uint64_t life, uint64_t conn, uint64_t c)
         hubnode_conn_down(w, conn);
 }
 
+#define CONN_CREATE 1u /* of the volume, by the world */
+#define CONN_ORDER 2u
+
+static void admin_done(struct shub *s, const struct hub_action *a)
+{
+    if (a->conn == CONN_ORDER) {
+        s->admin_err = a->err;
+        return;
+    }
+    s->created = a->err == 0;
+    if (a->err)
+        s->create_us = 0;
+}
+
 static void act(struct world *w, const struct hub_action *a)
 {
     switch (a->type) {
@@ -268,9 +282,7 @@ static void act(struct world *w, const struct hub_action *a)
         act_probe(w, a);
         break;
     case HUB_ACT_ADMIN_DONE:
-        w->hub->created = a->err == 0;
-        if (a->err)
-            w->hub->create_us = 0;
+        admin_done(w->hub, a);
         break;
     case HUB_ACT_NOTE:
         trace(w, SIM_EP_HUB, "note", a->note, a->a, a->b);
@@ -294,6 +306,19 @@ static void step(struct world *w, struct hub_event *ev)
         *ev = (struct hub_event){.type = HUB_EV_TICK};
     }
     store_next(w);
+}
+
+void hubnode_admin(struct world *w, const struct hub_admin *q)
+{
+    struct hub_event ev = {
+        .type = HUB_EV_ADMIN, .conn = CONN_ORDER, .admin = q};
+    w->hub->admin_err = HUBNODE_PENDING;
+    step(w, &ev);
+}
+
+int hubnode_admin_err(const struct world *w)
+{
+    return w->hub->admin_err;
 }
 
 /* ---- old copies of the database ---- */
@@ -370,7 +395,8 @@ static void create(struct world *w)
                           .durability = w->p.sync,
                           .id = w->volume,
                           .history = w->history};
-    struct hub_event ev = {.type = HUB_EV_ADMIN, .conn = 1, .admin = &q};
+    struct hub_event ev = {
+        .type = HUB_EV_ADMIN, .conn = CONN_CREATE, .admin = &q};
     step(w, &ev);
 }
 

@@ -64,6 +64,7 @@ struct shub {
     uint64_t commits, die_at; /* of what came after the volume was made */
     bool die_after;
     uint64_t create_us;
+    int admin_err; /* of the last order */
     struct hub_out out;
     struct hub_action acts[ACTS];
 };

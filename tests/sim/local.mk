@@ -16,6 +16,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/direct_disk.c \
 	%D%/direct_hub.c \
 	%D%/direct_old.c \
+	%D%/direct_reach.c \
 	%D%/direct_rows.c \
 	%D%/direct_rules.c \
 	%D%/direct_sync.c \
@@ -36,6 +37,7 @@ check_PROGRAMS += %D%/sim %D%/sim-mutants
 	%D%/net.c \
 	%D%/netbits.c \
 	%D%/node.c \
+	%D%/nodeend.c \
 	%D%/nodelink.c \
 	%D%/nodeops.c \
 	%D%/rules.c \

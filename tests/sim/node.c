@@ -28,7 +28,7 @@ static struct schain *chain_of(struct snode *n, uint64_t chain)
     struct schain *sc = NULL;
     if (chain >= 1 && chain <= SIM_CHAINS_MAX)
         sc = &n->chains[chain - 1];
-    return sc && sc->used ? sc : NULL;
+    return sc && sc->used && !sc->dropping ? sc : NULL;
 }
 
 /* ---- life ---- */
@@ -157,73 +157,6 @@ void node_start(struct snode *n)
     trace(w, n->ep, "start", info.incarnation, info.cont_base, n->index);
     world_at(w, rng_below(&w->net, FINE_US), fine, n->index, p->life, 0);
     world_at(w, rng_below(&w->net, TICK_US), tick, n->index, p->life, 0);
-}
-
-static void forget(struct snode *n)
-{
-    for (unsigned i = 0; i < SIM_CHAINS_MAX; i++) {
-        struct chain *c = &n->chains[i].c;
-        for (uint32_t k = 0; n->chains[i].used && k < CHAIN_RING; k++)
-            kt_buf_unref(c->ring[k].buf);
-        n->w->st->dups += n->chains[i].used ? c->n_dup : 0;
-        n->w->st->gaps += n->chains[i].used ? c->n_gap : 0;
-        n->w->st->resumes += n->chains[i].used ? c->n_resume : 0;
-        n->w->st->skips += n->chains[i].used ? c->n_skip : 0;
-        n->w->st->suffixes += n->chains[i].used ? c->n_suffix : 0;
-        n->w->st->log_records += n->chains[i].used ? c->n_log : 0;
-        n->chains[i].used = false;
-    }
-}
-
-/* The machine of a process that was killed before: what the process wrote
- * and nobody synced may go now. */
-static void lose_tail(struct store_mem_disk *d)
-{
-    uint64_t n = d->last_lsn - kt_min_u64(d->base_lsn, d->last_lsn);
-    uint64_t cut = d->last_lsn - mem_random(d) % (n + 1);
-    assert(!d->open);
-    mem_disk_cut(d, cut);
-    d->last_lsn = cut;
-}
-
-void node_lose(struct snode *n)
-{
-    struct store_mem_disk *d = n->disk;
-    assert(!d->open);
-    mem_disk_cut(d, d->base_lsn);
-    d->last_lsn = kt_min_u64(d->last_lsn, d->base_lsn);
-}
-
-void node_crash(struct snode *n, bool power)
-{
-    struct world *w = n->w;
-    struct proc *p = &w->procs[n->ep];
-    trace(w, n->ep, power ? "power_loss" : "kill", p->life, 0, 0);
-    if (power)
-        p->machine = false;
-    if (!p->alive) {
-        if (power)
-            lose_tail(n->disk);
-        return;
-    }
-    p->alive = false;
-    net_process_gone(w, n->ep, power);
-    store_mem_crash(n->store, power ? STORE_MEM_POWER : STORE_MEM_KILL);
-    n->store = NULL;
-    ops_free_all(n);
-    forget(n);
-}
-
-void node_release(struct snode *n)
-{
-    if (n->store) {
-        store_mem_crash(n->store, STORE_MEM_KILL);
-        n->store = NULL;
-    }
-    ops_free_all(n);
-    forget(n);
-    store_mem_disk_free(n->disk);
-    store_mem_disk_free(n->copy);
 }
 
 /* ---- stepping ---- */
@@ -388,6 +321,8 @@ static void step_once(struct schain *sc, struct chain_event *ev)
 void node_step(struct schain *sc, struct chain_event *ev)
 {
     struct world *w = sc->n->w;
+    if (sc->dropping)
+        return;
     step_once(sc, ev);
     bool more = w->chain_out.more;
     for (unsigned i = 0; i < STEPS_MAX; i++) {
@@ -555,10 +490,13 @@ static void from_hub(struct snode *n, struct sconn *c, const struct kt_msg *m)
     case KT_MSG_PROBE:
         probe(n, m);
         break;
+    case KT_MSG_RELEASE:
+        node_release_chain(n, sc, m);
+        break;
     case KT_MSG_SEAL:
     case KT_MSG_EQ:
     case KT_MSG_ACTIVATE:
-        if (!sc &&
+        if (!sc && !node_drops(n, m->chain) &&
             (m->type == KT_MSG_SEAL || (m->type == KT_MSG_ACTIVATE && m->cfg &&
                                         kt_cfg_find(m->cfg, &n->uuid) >= 0)))
             sc = chain_create(n, m->chain);

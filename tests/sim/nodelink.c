@@ -121,7 +121,7 @@ static void send_register(struct snode *n)
     m.u.reg.first = m.u.reg.last = 1;
     m.u.reg.chains = rows;
     for (unsigned i = 0; i < SIM_CHAINS_MAX; i++) {
-        if (n->chains[i].used)
+        if (n->chains[i].used && !n->chains[i].dropping)
             chain_report(&n->chains[i].c, &rows[m.u.reg.n_chains++]);
     }
     net_send(n->w, n->hub_conn, n->ep, &m, NULL);

@@ -29,6 +29,7 @@ struct sop {
         struct store_sums sums;
         struct store_digest digest;
         struct store_log_read log;
+        struct store_drop drop;
     } u;
 };
 
@@ -54,6 +55,7 @@ static struct sop *op_new(struct schain *sc, uint8_t kind, uint8_t act)
         [STORE_SUMS] = sizeof(struct store_sums),
         [STORE_DIGEST] = sizeof(struct store_digest),
         [STORE_LOG_READ] = sizeof(struct store_log_read),
+        [STORE_DROP] = sizeof(struct store_drop),
     };
     size_t head = offsetof(struct sop, u);
     struct sop *o = malloc(head + sizes[kind]);
@@ -316,6 +318,9 @@ static void done(struct store_op *op, int err)
         else
             tell_rows(o, err);
         break;
+    case STORE_DROP:
+        node_dropped(o->sc, err);
+        break;
     default:
         if (o->act == CHAIN_ACT_LOG_READ)
             tell_log(o, err);
@@ -323,7 +328,30 @@ static void done(struct store_op *op, int err)
             push_read(o, err);
         break;
     }
+    struct schain *sc = o->sc;
+    bool was_drop = o->kind == STORE_DROP;
     op_free(o);
+    if (sc->dropping && !was_drop)
+        ops_drop(sc);
+}
+
+void ops_drop(struct schain *sc)
+{
+    struct snode *n = sc->n;
+    for (struct spush *p = n->pushes; p; p = p->next)
+        p->dead = p->dead || p->sc == sc;
+    for (const struct sop *o = n->ops; o; o = o->next) {
+        if (o->sc == sc)
+            return;
+    }
+    for (const struct spush *p = n->pushes; p; p = p->next) {
+        if (p->sc == sc)
+            return; /* until ops_push_run is there again */
+    }
+    struct sop *o = op_new(sc, STORE_DROP, 0);
+    o->u.drop.chain = sc->sc;
+    store_drop(n->store, &o->u.drop);
+    ops_schedule(n);
 }
 
 /* ---- starting them ---- */
@@ -462,7 +490,9 @@ static void push_end(struct spush *p, int err)
     *at = p->next;
     bool dead = p->dead;
     free(p);
-    if (!dead)
+    if (sc->dropping)
+        ops_drop(sc);
+    else if (!dead)
         node_step(sc, &ev);
 }
 

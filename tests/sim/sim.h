@@ -8,6 +8,7 @@
  *   netbits.c     frames whose bits flip on their way
  *   node.c        the replicator's shell: chains, messages
  *   nodelink.c    the replicator's shell: links, the hub's connection
+ *   nodeend.c     the replicator's shell: its end, and that of a chain
  *   nodeops.c     the replicator's shell: the store
  *   hubnode.c     the hub's shell and its durable rows
  *   hubsee.c      is it at rest
@@ -132,7 +133,7 @@ struct sim_stats {
     uint64_t suffixes, log_records;
     uint64_t kinds[SIM_KINDS], hung, detached, left;
     uint64_t rots, misdirects, glitches, stucks, held, mended, bad_sums;
-    uint64_t wipes, olds, lawless, failed_reads;
+    uint64_t wipes, olds, lawless, failed_reads, released;
 };
 
 /* ---- ghost.c: the history as it was made ---- */
@@ -256,8 +257,9 @@ struct slink {
     bool wanted;
 };
 struct schain {
-    bool used, credit_due, config_due, up_data, up_sync, grant_short;
+    bool used, dropping, credit_due, config_due, up_data, up_sync, grant_short;
     uint32_t want;
+    uint64_t drop_req;
     int succ, dst; /* index of a node, or -1 */
     struct store_chain *sc;
     struct snode *n;
@@ -296,6 +298,11 @@ void node_lose(struct snode *n); /* all that was not synced */
 /* It does not run: its directory is d from now on, or empty (NULL). */
 void node_swap(struct snode *n, struct store_mem_disk *d);
 void node_release(struct snode *n);
+/* RELEASE: sc, unless it has no such chain, is dropped. */
+void node_release_chain(struct snode *n, struct schain *sc,
+                        const struct kt_msg *m);
+void node_dropped(struct schain *sc, int err);
+bool node_drops(const struct snode *n, uint64_t chain);
 void node_conn_up(struct snode *n, struct sconn *c);
 void node_msg(struct snode *n, struct sconn *c, const struct smsg *m);
 void node_conn_down(struct snode *n, uint64_t conn, unsigned peer, int err);
@@ -319,6 +326,7 @@ void mutant_message(struct schain *sc, struct kt_msg *m);
 void ops_act(struct schain *sc, const struct chain_act *a);
 void ops_push(struct schain *sc, const struct chain_act *a);
 void ops_push_run(struct snode *n);
+void ops_drop(struct schain *sc); /* once nothing is under way */
 void ops_free_all(struct snode *n);
 void ops_schedule(struct snode *n);
 
@@ -406,6 +414,8 @@ struct wop *work_bytes(struct sclient *c, uint64_t off, uint32_t len,
 /* One operation on n sectors from hot on, now. */
 struct wop *work_one(struct sclient *c, uint8_t kind, unsigned cell, unsigned n,
                      bool fua);
+/* One on a whole extent of those in use. */
+struct wop *work_extent(struct sclient *c, uint8_t kind, unsigned group);
 void work_done(struct sclient *c, struct engine_req *r);
 void work_client_gone(struct sclient *c);
 /* The id of what made zeros of a cell in a sector that this client writes, as

@@ -115,6 +115,14 @@ static void place(struct world *w, struct wop *o, unsigned cell, unsigned n)
     o->req->len = (uint64_t)n * SIM_CELL_BYTES;
 }
 
+static void place_extent(struct wop *o, unsigned group)
+{
+    o->cell = group * GROUP_CELLS;
+    o->n = GROUP_CELLS;
+    o->req->off = (uint64_t)group * KT_EXTENT_BYTES;
+    o->req->len = KT_EXTENT_BYTES;
+}
+
 static void pick_place(struct world *w, struct wop *o)
 {
     struct engine_req *r = o->req;
@@ -126,12 +134,8 @@ static void pick_place(struct world *w, struct wop *o)
     place(w, o, group * GROUP_CELLS + 2 * first, 2 * n);
     if (o->kind == ENGINE_ZERO && rng_chance(&w->work, 300))
         r->flags |= ENGINE_F_NO_HOLE;
-    if (is_zero(o) && rng_chance(&w->work, 250)) {
-        o->cell = group * GROUP_CELLS;
-        o->n = GROUP_CELLS;
-        r->off = (uint64_t)group * KT_EXTENT_BYTES;
-        r->len = KT_EXTENT_BYTES;
-    }
+    if (is_zero(o) && rng_chance(&w->work, 250))
+        place_extent(o, group);
     if (o->kind == ENGINE_FLUSH)
         o->n = 0;
 }
@@ -213,6 +217,15 @@ struct wop *work_bytes(struct sclient *c, uint64_t off, uint32_t len,
     o->req->off = off;
     o->req->len = len;
     o->byte = byte;
+    submit(c, o);
+    return o;
+}
+
+struct wop *work_extent(struct sclient *c, uint8_t kind, unsigned group)
+{
+    struct wop *o = op_new(c);
+    o->kind = kind;
+    place_extent(o, group);
     submit(c, o);
     return o;
 }
