@@ -430,3 +430,18 @@ void hub_chain_act_ok(struct hub *h, struct hub_chain *c,
     if (i >= 0)
         c->act_pending &= (uint8_t) ~(1u << i);
 }
+
+/* Its start is the one that was sealed, and it knows nothing of that (F36). */
+void hub_chain_act_nak(struct hub *h, const struct hub_node *from,
+                       const struct kt_msg *m)
+{
+    struct hub_chain *c = hub_chain_of(h, m->chain);
+    int i = c ? kt_cfg_find(&c->row.cfg, &from->row.store) : -1;
+
+    if (i < 0 || m->epoch != c->row.cfg.epoch || hub_chain_frozen(h, c) ||
+        c->row.cfg.phase != KT_PHASE_ACTIVE ||
+        c->row.cfg.members[i].incarnation != from->row.incarnation)
+        return;
+    c->known[i].older = true;
+    hub_chain_wake(h, c);
+}

@@ -173,7 +173,9 @@ static void message(struct hub *h, const struct hub_event *ev)
         n = hub_conn_node(h, ev->conn);
         if (!n)
             n = hub_registering(h, ev->conn);
-        if (n)
+        if (n && m->type == KT_MSG_NAK && m->u.nak.re == KT_MSG_ACTIVATE)
+            hub_chain_act_nak(h, n, m);
+        else if (n)
             hub_regain_answer(h, n, m);
         break;
     case KT_MSG_PING:

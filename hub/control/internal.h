@@ -165,6 +165,8 @@ void hub_chain_sync_fin(struct hub *h, struct hub_chain *c,
                         const struct hub_node *from, const struct kt_msg *m);
 void hub_chain_act_ok(struct hub *h, struct hub_chain *c,
                       const struct hub_node *from, const struct kt_msg *m);
+void hub_chain_act_nak(struct hub *h, const struct hub_node *from,
+                       const struct kt_msg *m);
 void hub_chain_back(struct hub *h, struct hub_chain *c, unsigned i,
                     const struct hub_node *n);
 /* The node registered: with another incarnation, or with its old one. */

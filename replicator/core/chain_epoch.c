@@ -253,6 +253,20 @@ static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
            !KT_RULE(act_sealed);
 }
 
+/* F36: this very life was sealed for that epoch, the hub says, and we know of
+ * nothing: our disk was put back to what it was before. */
+static bool has_forgotten(const struct chain *c, const struct kt_cfg *cfg,
+                          int me)
+{
+    bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
+    if (me < 0 || cfg->phase != KT_PHASE_ACTIVE || cfg->chain != c->id ||
+        cfg->epoch < c->promised || (sealed && c->sealing >= cfg->epoch))
+        return false;
+    const struct kt_member *m = &cfg->members[me];
+    return (m->state == KT_M_SERVING || m->state == KT_M_SYNCING) &&
+           m->incarnation == c->incarnation;
+}
+
 static void install(struct chain *c, const struct kt_cfg *cfg, int me)
 {
     uint8_t state = me < 0 ? 0 : cfg->members[me].state;
@@ -290,8 +304,14 @@ void chain_on_activate(struct chain *c, const struct chain_event *ev,
     int me = kt_cfg_find(cfg, &c->store);
     bool known = c->phase == CHAIN_ACTIVE && c->cfg.epoch == cfg->epoch;
     if (!known) {
-        if (!may_activate(c, cfg, me))
+        if (!may_activate(c, cfg, me)) {
+            if (has_forgotten(c, cfg, me)) {
+                struct kt_msg *m = hub_msg(c, out, KT_MSG_NAK, cfg->epoch);
+                m->u.nak.err = KT_E_NOT_SERVING;
+                m->u.nak.re = KT_MSG_ACTIVATE;
+            }
             return;
+        }
         if (c->phase == CHAIN_ACTIVE)
             chain_drop_ring(c, out);
         install(c, cfg, me);

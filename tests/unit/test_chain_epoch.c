@@ -294,6 +294,9 @@ static void activate_without_its_own_seal_serves_nothing(void **state)
     say_activate(4, "AB");
     quiet(&t, KT_MSG_ACT_OK);
     assert_int_equal(t.c.cfg.epoch, 2);
+    struct kt_msg *m = heard(&t, KT_MSG_NAK); /* the hub thinks it was sealed */
+    assert_int_equal(m->u.nak.re, KT_MSG_ACTIVATE);
+    assert_int_equal(m->epoch, 4);
     /* One that does not name it is news, and no more. */
     say_activate(4, "AC");
     heard(&t, KT_MSG_ACT_OK);

@@ -184,6 +184,35 @@ static void who_waits_for_its_turn_is_told_so(void **state)
     w_free(w);
 }
 
+/* F36: its disk was put back behind the seal, and it has the number of the
+ * start that was sealed. */
+static void who_knows_nothing_of_its_seal_is_put_out(void **state)
+{
+    struct world *w = w_new(3);
+    struct kt_msg m = {.type = KT_MSG_NAK};
+
+    (void)state;
+    const struct kt_cfg *c = w_volume(w, 3);
+    uint64_t epoch = c->epoch;
+    unsigned bad = w_peer_of(w, c, 1);
+    m.chain = c->chain;
+    m.u.nak.err = KT_E_NOT_SERVING;
+    m.u.nak.re = KT_MSG_ACTIVATE;
+    m.epoch = epoch - 1; /* of the one before: settled since */
+    w_say(w, w->p[bad].conn, &m);
+    w_run(w, 500);
+    assert_int_equal(w_cfg(w, m.chain)->epoch, epoch);
+    m.epoch = epoch;
+    w_say(w, w->p[bad].conn, &m);
+    for (unsigned i = 0; i < 100 && w_cfg(w, m.chain)->epoch == epoch; i++)
+        w_run(w, 10);
+    c = w_cfg(w, m.chain);
+    assert_true(c->epoch > epoch);
+    int at = kt_cfg_find(c, &w->p[bad].store);
+    assert_true(at >= 0 && c->members[at].state != KT_M_SERVING);
+    w_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +222,7 @@ int main(void)
         cmocka_unit_test(a_member_that_served_is_forgiven),
         cmocka_unit_test(a_node_takes_part_in_two_syncs_at_once),
         cmocka_unit_test(who_waits_for_its_turn_is_told_so),
+        cmocka_unit_test(who_knows_nothing_of_its_seal_is_put_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
