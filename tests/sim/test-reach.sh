@@ -12,8 +12,7 @@ set -o pipefail
 
 # A member refuses a client as fenced only at the client's own epoch, and whose
 # that is the client knew when it took it over (I1): it is fenced by then. So
-# the refusal is a second guard, for when the first one is off. Then the run
-# fails, as it must.
+# the refusal is a second guard, for when the first one is off.
 second_guard() {
     "$sim" --mutant token_dies --direct fenced-late --reach 2>/dev/null |
         grep $'^reach\tfenced_by_nak\t'
