@@ -75,6 +75,19 @@ is_so() { # JQ-CONDITION: the catalogue is asked for anew every two seconds
 is_so '.holder.node == "m1" and .here == "mounted" and (.chains | length) == 1'
 refused m1 "in use" volume rm db
 refused m1 "in use" volume rm -f db
+# Prune takes what is this machine's and unused, and nothing of the cluster.
+dok m1 volume create here >/dev/null
+dok m1 volume prune -f >"$work/prune"
+grep -qx here "$work/prune" || fail "prune left: $(cat "$work/prune")"
+test "$(dok m1 volume ls -q -f driver=kenter | wc -l)" = 4 ||
+    fail "prune took a volume of the cluster: $(cat "$work/prune")"
+k volume inspect db >/dev/null
+# In the way of whom the engine does not know of: the driver says no, and why.
+dev=$(must m1 "$cli volume attach byhand")
+refused m1 "attached on this node" run --rm -v byhand:/a bb ls /a
+refused m1 "attached on node m1" volume rm byhand
+must m1 "$cli volume detach byhand" >/dev/null
+goes_on m1 "nobody, but prune"
 
 # Through a stop and a start: the device is gone in between.
 must m1 "touch /run/stop"
@@ -132,7 +145,7 @@ must m1 'for i in {1..300}; do
     docker logs reader; exit 1'
 dok m1 rm -f reader >/dev/null
 dok m1 volume prune -f >/dev/null
-k volume inspect db >/dev/null || fail "prune took a volume of the cluster"
+k volume inspect db >/dev/null || fail "prune took what is not in use"
 for v in db proj_db proj-db.1; do
     for ((i = 0; i < lab_patience; i++)); do
         out=$(d m1 volume rm $v) && break
