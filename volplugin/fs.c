@@ -199,6 +199,43 @@ static int prepare(struct plugin *p, const struct attach_volume *v,
     return KT_E_INVALID;
 }
 
+/* ---- what waits for the device, in a process of its own ---- */
+
+/* umount(2) succeeds when writing out has failed. */
+static int64_t write_out(const void *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || syncfs(fd) < 0 ? -errno : 0;
+}
+
+static int64_t unmount(const void *dir)
+{
+    return umount2(dir, UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+static int64_t trim(const void *dir)
+{
+    struct fstrim_range range = {.len = UINT64_MAX};
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 || ioctl(fd, FITRIM, &range) < 0 ? -errno
+                                                   : (int64_t)range.len;
+}
+
+static int apart(int64_t (*fn)(const void *arg), const char *dir)
+{
+    struct kt_apart a;
+    int64_t r = kt_apart_begin(&a, fn, dir);
+    bool ended = r < 0;
+    while (!ended)
+        ended = kt_apart_wait(&a, -1, &r);
+    return (int)r;
+}
+
+int fs_trim_begin(struct kt_apart *a, const char *dir)
+{
+    return kt_apart_begin(a, trim, dir);
+}
+
 /* ---- mount ---- */
 
 /* The directory of a new file system; one that is there is left as it is. */
@@ -255,7 +292,7 @@ int fs_mount(struct plugin *p, const struct attach_volume *v, const char *dev,
         err = mkfs(grow, out, sizeof(out), ret_why);
     if (err == 0)
         err = make_data(v, ret_why);
-    if (err < 0 && umount2(v->fs_dir, 0) < 0)
+    if (err < 0 && apart(unmount, v->fs_dir) < 0)
         kt_log(KT_LOG_ERROR, "left_mounted", "volume=%s", v->name);
     return err;
 }
@@ -316,37 +353,6 @@ static void name_holder(const char *dir, char *ret, size_t size)
         closedir(d);
 }
 
-/* ---- what waits for the device, in a process of its own ---- */
-
-/* umount(2) succeeds when writing out has failed. */
-static int64_t write_out(const void *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || syncfs(fd) < 0 ? -errno : 0;
-}
-
-static int64_t unmount(const void *dir)
-{
-    return umount2(dir, UMOUNT_NOFOLLOW) < 0 ? -errno : 0;
-}
-
-static int64_t trim(const void *dir)
-{
-    struct fstrim_range range = {.len = UINT64_MAX};
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || ioctl(fd, FITRIM, &range) < 0 ? -errno
-                                                   : (int64_t)range.len;
-}
-
-static int apart(int64_t (*fn)(const void *arg), const char *dir)
-{
-    struct kt_apart a;
-    int err = kt_apart_begin(&a, fn, dir);
-    return err < 0 ? err : (int)kt_apart_wait(&a, -1);
-}
-
-/* ---- unmount ---- */
-
 int fs_unmount(const struct attach_volume *v, char *ret_why)
 {
     const struct timespec nap = {.tv_nsec = BUSY_NAP_NS};
@@ -375,11 +381,4 @@ int fs_unmount(const struct attach_volume *v, char *ret_why)
              err == -EBUSY ? "it is used by " : kt_strerror(err),
              err == -EBUSY ? holder : "");
     return err;
-}
-
-/* ---- trim ---- */
-
-int fs_trim_begin(struct kt_apart *a, const char *dir)
-{
-    return kt_apart_begin(a, trim, dir);
 }

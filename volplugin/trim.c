@@ -2,7 +2,6 @@
 /* Space that files no longer use goes back to the stores, once a day for each
  * mounted volume. Not with every delete (the option discard of mount): each
  * commit of the journal sends its trims then. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,15 +37,15 @@ static void trim_one(struct plugin *p, uint32_t i)
     if (!mounted_one(p, i, &id, dir))
         return;
     int64_t r = fs_trim_begin(&a, dir);
-    if (r == 0) {
-        do
-            r = kt_apart_wait(&a, 0);
-        while (r == -EAGAIN && !plugin_wait(p, WAIT_MS) &&
-               mounted_one(p, i, &now, dir) && kt_id_eq(&now, &id));
-        if (r == -EAGAIN) {
-            kt_apart_leave(&a);
-            return;
-        }
+    bool ended = r < 0;
+    while (!ended && mounted_one(p, i, &now, dir) && kt_id_eq(&now, &id)) {
+        ended = kt_apart_wait(&a, 0, &r);
+        if (!ended && plugin_wait(p, WAIT_MS))
+            break;
+    }
+    if (!ended) {
+        kt_apart_leave(&a);
+        return;
     }
     if (r < 0)
         kt_log(KT_LOG_WARN, "not_trimmed", "volume_id=%s err=\"%s\"",

@@ -371,11 +371,11 @@ void hub_chain_registered(struct hub *h, struct hub_chain *c,
     c->regain.ask_ms = 0; /* recovering: it is asked now */
     if (i < 0 || hub_chain_frozen(h, c))
         return;
-    try_again(h, c, (unsigned)i);
-    /* Started again, it is another: what failed with the one before, failed for
-     * that, and the log of others reaches back only so far. */
+    /* Started again, it is another: whatever it waited for, it waited with the
+     * one before, and the log of others reaches back only so far. */
     if (c->row.cfg.members[i].incarnation != n->row.incarnation)
         c->known[i].not_before_ms = 0;
+    try_again(h, c, (unsigned)i);
     c->known[i].older = c->known[i].older || forgot(c, (unsigned)i);
     hub_op_registered(h, c, (unsigned)i, n);
     hub_chain_wake(h, c);

@@ -80,16 +80,14 @@ static bool has_ended(const struct kt_apart *a, int ms)
     return n != 0;
 }
 
-int64_t kt_apart_wait(struct kt_apart *a, int ms)
+bool kt_apart_wait(struct kt_apart *a, int ms, int64_t *ret)
 {
-    int64_t r;
-
     if (!has_ended(a, ms))
-        return -EAGAIN;
-    if (!hear(a->fd, &r))
-        r = -EIO;
+        return false;
+    if (!hear(a->fd, ret))
+        *ret = -EIO;
     close(a->fd);
-    return r;
+    return true;
 }
 
 void kt_apart_leave(struct kt_apart *a)

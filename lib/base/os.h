@@ -42,17 +42,17 @@ int kt_run(const char *const argv[], char *ret_out, size_t size) KT_MUST_CHECK;
  * stalled), made by a child process: the caller can still give up, and a kill
  * still ends it. fn runs in a copy of a process with threads: system calls
  * only, no memory, no locks, no descriptors of ours. Any thread.
- * begin: 0 or -errno. wait: what fn returned, -EIO when the child was killed,
- * or -EAGAIN after so long (ms, -1: for ever), and then it may be called again;
- * anything else is the end. leave, instead: the child is killed, and ends when
- * the kernel lets it; nobody waits. */
+ * begin: 0 or -errno. wait: true, and what fn returned, or -EIO when the child
+ * was killed: that is the end. False after so long (ms, -1: for ever): to be
+ * called again, or leave: the child is killed, and ends when the kernel lets
+ * it; nobody waits. */
 struct kt_apart {
     int fd;
     int64_t pid;
 };
 int kt_apart_begin(struct kt_apart *a, int64_t (*fn)(const void *arg),
                    const void *arg) KT_MUST_CHECK;
-int64_t kt_apart_wait(struct kt_apart *a, int ms) KT_MUST_CHECK;
+bool kt_apart_wait(struct kt_apart *a, int ms, int64_t *ret) KT_MUST_CHECK;
 void kt_apart_leave(struct kt_apart *a);
 
 /* Adds to PATH where mount, losetup, mkfs and e2fsck are: root looks there and

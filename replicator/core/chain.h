@@ -249,7 +249,6 @@ struct chain_dst { /* being fed */
     bool suffix; /* records only, whole ones */
     uint64_t conn;
     uint64_t id;
-    struct kt_rid reset_at;
     uint64_t reset; /* tag of the RESET that is on its way; 0: none */
     bool copying;
     uint32_t extent;

@@ -152,7 +152,6 @@ static void on_start(struct chain *c, const struct chain_event *ev,
     d->started = true;
     d->conn = ev->conn;
     d->id = m->req;
-    d->reset_at = m->u.sync.at;
     c->received = m->u.sync.at;
     if (KT_RULE(dedup_travels))
         c->dedup = dedup; /* B6 */
@@ -390,7 +389,7 @@ void chain_dst_appended(struct chain *c, const struct chain_event *ev,
             return; /* that start was given up; so is its RESET */
         d->reset = 0;
         struct kt_msg *m = tell(c, out, KT_MSG_SYNC_AT);
-        m->u.sync.at = d->reset_at;
+        m->u.sync.at = ev->id;
         m->u.sync.incarnation = c->incarnation;
     } else if (kind == TAG_COPY && d->copying &&
                d->extent == (uint32_t)ev->tag && KT_RULE(copy_logged)) {

@@ -227,44 +227,39 @@ void chain_on_eqdata(struct chain *c, const struct chain_event *ev,
 
 /* ---- ACTIVATE ---- */
 
-static bool may_activate(const struct chain *c, const struct kt_cfg *cfg,
-                         int me)
+enum may {
+    MAY_NOT,   /* or not yet: the hub says it again */
+    MAY_NEVER, /* F36: this very life was sealed for that epoch, the hub says,
+                * and knows nothing of it: its disk was put back */
+    MAY,
+};
+
+static enum may may_activate(const struct chain *c, const struct kt_cfg *cfg,
+                             int me)
 {
     if (cfg->phase != KT_PHASE_ACTIVE || cfg->chain != c->id)
-        return false;
+        return MAY_NOT;
     bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
     uint64_t bound = kt_max_u64(c->promised, sealed ? c->sealing : 0);
     if (KT_RULE(promise) && cfg->epoch < bound) {
         KT_REACH(act_refused);
-        return false; /* I3 */
+        return MAY_NOT; /* I3 */
     }
     if (me < 0)
-        return true;
+        return MAY;
     const struct kt_member *m = &cfg->members[me];
     if (m->state != KT_M_SERVING && m->state != KT_M_SYNCING)
-        return true;
+        return MAY;
     /* Serving, or being fed, rests on what was sealed for this very epoch by
      * this very incarnation, and on nothing in flight. */
     if (KT_RULE(act_same) && m->incarnation != c->incarnation)
-        return false;
+        return MAY_NOT;
     if (m->state == KT_M_SERVING && c->appends > 0)
-        return false; /* the hub says it again */
-    return (c->phase == CHAIN_SEALED && c->sealing == cfg->epoch) ||
-           !KT_RULE(act_sealed);
-}
-
-/* F36: this very life was sealed for that epoch, the hub says, and we know of
- * nothing: our disk was put back to what it was before. */
-static bool has_forgotten(const struct chain *c, const struct kt_cfg *cfg,
-                          int me)
-{
-    bool sealed = c->phase == CHAIN_SEALED || c->phase == CHAIN_SEALING;
-    if (me < 0 || cfg->phase != KT_PHASE_ACTIVE || cfg->chain != c->id ||
-        cfg->epoch < c->promised || (sealed && c->sealing >= cfg->epoch))
-        return false;
-    const struct kt_member *m = &cfg->members[me];
-    return (m->state == KT_M_SERVING || m->state == KT_M_SYNCING) &&
-           m->incarnation == c->incarnation;
+        return MAY_NOT;
+    if (!KT_RULE(act_sealed) ||
+        (c->phase == CHAIN_SEALED && c->sealing == cfg->epoch))
+        return MAY;
+    return sealed && c->sealing == cfg->epoch ? MAY_NOT : MAY_NEVER;
 }
 
 static void install(struct chain *c, const struct kt_cfg *cfg, int me)
@@ -304,14 +299,14 @@ void chain_on_activate(struct chain *c, const struct chain_event *ev,
     int me = kt_cfg_find(cfg, &c->store);
     bool known = c->phase == CHAIN_ACTIVE && c->cfg.epoch == cfg->epoch;
     if (!known) {
-        if (!may_activate(c, cfg, me)) {
-            if (has_forgotten(c, cfg, me)) {
-                struct kt_msg *m = hub_msg(c, out, KT_MSG_NAK, cfg->epoch);
-                m->u.nak.err = KT_E_NOT_SERVING;
-                m->u.nak.re = KT_MSG_ACTIVATE;
-            }
-            return;
+        enum may may = may_activate(c, cfg, me);
+        if (may == MAY_NEVER) {
+            struct kt_msg *m = hub_msg(c, out, KT_MSG_NAK, cfg->epoch);
+            m->u.nak.err = KT_E_NOT_SERVING;
+            m->u.nak.re = KT_MSG_ACTIVATE;
         }
+        if (may != MAY)
+            return;
         if (c->phase == CHAIN_ACTIVE)
             chain_drop_ring(c, out);
         install(c, cfg, me);

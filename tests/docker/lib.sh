@@ -92,3 +92,32 @@ settled() {
     done
     fail "$1 is not $2 but $(field .Volume.Status.here)"
 }
+
+# For plugin_attach with --attach fuse, on EXIT: nothing may stay mounted,
+# attached or running, whatever happened.
+fuse_gone() {
+    local rc=$? d pid
+    trap - EXIT
+    set +e
+    for d in "$mounts"/*; do umount -l "$d" 2>/dev/null; done
+    for d in "$work"/run/*; do
+        losetup -n -O NAME -j "$d/m/disk" 2>/dev/null | xargs -r losetup -d
+        umount -l "$d/m" 2>/dev/null
+        for pid in "$d"/*.pid; do
+            test ! -s "$pid" || kill -KILL "$(cat "$pid")" 2>/dev/null
+        done
+    done
+    (exit $rc)
+    cleanup
+}
+
+fuse_need() {
+    need nbdkit nbdfuse losetup mkfs.ext4
+    test "${KT_SANITIZERS:-no}" = no || skip "nbdkit is started by the plugin"
+    test "$(id -u)" = 0 && test -c /dev/fuse -a -c /dev/loop-control ||
+        skip "needs root, /dev/fuse and /dev/loop-control"
+    losetup -f >/dev/null 2>&1 || skip "there is no free loop device"
+    export PATH=$top_builddir:$PATH
+    plugin_attach="--run $work/run --attach fuse --nbdkit-plugin $plugin"
+    trap fuse_gone EXIT
+}

@@ -3,32 +3,9 @@
 # The plugin with real volumes: nbdkit, nbdfuse, a loop device and ext4. It is
 # written to while a replicator is killed, unmounted, mounted again, compared.
 . "${top_srcdir:?}/tests/docker/lib.sh"
-need nbdkit nbdfuse losetup mkfs.ext4 e2fsck setsid qemu-io
-test "${KT_SANITIZERS:-no}" = no || skip "nbdkit is started by the plugin"
-test "$(id -u)" = 0 && test -c /dev/fuse -a -c /dev/loop-control ||
-    skip "needs root, /dev/fuse and /dev/loop-control"
-losetup -f >/dev/null 2>&1 || skip "there is no free loop device"
-export PATH=$top_builddir:$PATH
-plugin_attach="--run $work/run --attach fuse --nbdkit-plugin $plugin --trim 4"
-
-# Whatever happened: nothing may stay mounted, attached or running.
-at_end() {
-    local rc=$? d pid
-    trap - EXIT
-    set +e
-    for d in "$mounts"/*; do umount -l "$d" 2>/dev/null; done
-    for d in "$work"/run/*; do
-        losetup -n -O NAME -j "$d/m/disk" 2>/dev/null |
-            xargs -r losetup -d
-        umount -l "$d/m" 2>/dev/null
-        for pid in "$d"/*.pid; do
-            test ! -s "$pid" || kill -KILL "$(cat "$pid")" 2>/dev/null
-        done
-    done
-    (exit $rc)
-    cleanup
-}
-trap at_end EXIT
+need e2fsck setsid qemu-io
+fuse_need
+plugin_attach+=" --trim 4"
 
 id1=$(printf '%064d' 1)
 id2=$(printf '%064d' 2)

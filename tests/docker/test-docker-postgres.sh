@@ -4,33 +4,19 @@
 # replicator is killed every ten seconds and started again. KT_PG_SECONDS says
 # for how long (default: 20; the ledger has a minute).
 . "${top_srcdir:?}/tests/docker/lib.sh"
-need nbdkit nbdfuse losetup mkfs.ext4 setpriv
+need setpriv
 pg=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)
 test -x "$pg/postgres" -a -x "$pg/pgbench" || skip "PostgreSQL is missing"
 id postgres >/dev/null 2>&1 || skip "there is no user postgres"
-test "${KT_SANITIZERS:-no}" = no || skip "nbdkit is started by the plugin"
-test "$(id -u)" = 0 && test -c /dev/fuse -a -c /dev/loop-control ||
-    skip "needs root, /dev/fuse and /dev/loop-control"
-losetup -f >/dev/null 2>&1 || skip "there is no free loop device"
-export PATH=$top_builddir:$PATH
-plugin_attach="--run $work/run --attach fuse --nbdkit-plugin $plugin"
+fuse_need
 seconds=${KT_PG_SECONDS:-20}
 
 at_end() {
-    local rc=$? d pid
-    trap - EXIT
+    local rc=$?
     set +e
     test -z "${data:-}" || pg_ctl -m immediate -w stop >/dev/null 2>&1
-    for d in "$mounts"/*; do umount -l "$d" 2>/dev/null; done
-    for d in "$work"/run/*; do
-        losetup -n -O NAME -j "$d/m/disk" 2>/dev/null | xargs -r losetup -d
-        umount -l "$d/m" 2>/dev/null
-        for pid in "$d"/*.pid; do
-            test ! -s "$pid" || kill -KILL "$(cat "$pid")" 2>/dev/null
-        done
-    done
     (exit $rc)
-    cleanup
+    fuse_gone
 }
 trap at_end EXIT
 

@@ -171,6 +171,14 @@ goes_on() { # M WHAT-DIED
     fail "after the death of $2 nothing is written any more"
 }
 
+# Kills a replicator; it goes on without it, and the replicator is whole again.
+goes_on_without() { # M n1...
+    daemon_kill "$2"
+    goes_on "$1" "$2"
+    replicator_start "$2"
+    wait_healthy
+}
+
 # No write has failed, and the kernel knows of no error.
 write_end() { # M
     must "$1" "touch /run/stop

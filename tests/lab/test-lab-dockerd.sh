@@ -24,9 +24,8 @@ said="dockerd up after $SECONDS s"
 for v in db proj_db proj-db.1; do
     dok m1 volume create -d kenter -o size=64M -o segment=64M $v >/dev/null
 done
-test "$(dok m1 volume ls -q -f driver=kenter | sort | xargs)" = \
-    "db proj_db proj-db.1" || test "$(dok m1 volume ls -q -f driver=kenter |
-    LC_ALL=C sort | xargs)" = "db proj-db.1 proj_db" ||
+test "$(dok m1 volume ls -q -f driver=kenter | LC_ALL=C sort | xargs)" = \
+    "db proj-db.1 proj_db" ||
     fail "volume ls: $(d m1 volume ls)"
 dok m1 volume inspect db >"$work/inspect"
 jq -e '.[0] | .Driver == "kenter" and .Scope == "global" and
@@ -114,10 +113,7 @@ for who in nbdkit plugin n1 hub engine; do
         hub_start
         ;;
     n*)
-        daemon_kill $who
-        goes_on m1 "$who"
-        replicator_start $who
-        wait_healthy
+        goes_on_without m1 $who
         ;;
     engine)
         engine_off m1

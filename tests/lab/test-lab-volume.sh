@@ -60,10 +60,7 @@ for who in nbdkit kenter-attachd both plugin hub n1 n2; do
         hub_start
         ;;
     n*)
-        daemon_kill $who
-        goes_on m1 "$who"
-        replicator_start $who
-        wait_healthy
+        goes_on_without m1 $who
         ;;
     esac
     goes_on m1 "$who"

@@ -337,6 +337,32 @@ struct chain *d_chain(struct world *w, unsigned node)
     return w->nodes[node].store && sc->used ? &sc->c : NULL;
 }
 
+static unsigned sealed;
+static bool is_sealed(struct world *w)
+{
+    const struct chain *c = d_chain(w, sealed);
+    return c && c->phase == CHAIN_SEALED;
+}
+
+void d_until_sealed(struct world *w, unsigned node)
+{
+    sealed = node;
+    d_until(w, is_sealed, "sealed");
+}
+
+unsigned d_behind(struct world *w, unsigned step)
+{
+    unsigned t = d_tail(w);
+    uint64_t e = d_epoch(w);
+    for (unsigned i = 0; i < SIM_HOT; i += step)
+        d_write(w, 0, i);
+    d_kill(w, t);
+    d_until_epoch(w, e);
+    for (unsigned i = 0; i < SIM_HOT; i++)
+        d_write(w, 0, i);
+    return t;
+}
+
 const struct kt_cfg *d_cfg(struct world *w)
 {
     return hubnode_cfg(w, 0);

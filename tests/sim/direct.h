@@ -58,6 +58,10 @@ void d_until(struct world *w, d_cond *cond, const char *what);
 void d_until_hit(struct world *w, struct gate *g);
 /* Until chain 1 has an epoch beyond this one, ACTIVE at its first member. */
 void d_until_epoch(struct world *w, uint64_t beyond);
+void d_until_sealed(struct world *w, unsigned node);
+/* Every step-th cell is written, the tail dies, and all are written: which one
+ * it was. */
+unsigned d_behind(struct world *w, unsigned step);
 uint64_t d_epoch(struct world *w);
 
 /* What a client does. d_write and the like end when it is done. */

@@ -28,24 +28,17 @@ static void donor_again(struct world *w)
     d_run(w, 1000);
 }
 
-static unsigned looked_at;
-static bool is_sealed(struct world *w)
-{
-    const struct chain *c = d_chain(w, looked_at);
-    return c && c->phase == CHAIN_SEALED;
-}
-
 /* Sealed for an epoch, it gets the SEAL of one before. */
 static void old_seal(struct world *w)
 {
-    unsigned m = looked_at = d_at(w, 1);
+    unsigned m = d_at(w, 1);
     struct gate *seal = d_copy(w, HUB, N(m), KT_MSG_SEAL);
     d_attach(w, 1, true);
     d_write(w, 1, 0);
     client_crash(&w->clients[0]);
     struct gate *act = d_gate(w, HUB, N(m), KT_MSG_ACTIVATE, 1);
     client_start(&w->clients[0], true);
-    d_until(w, is_sealed, "a seal");
+    d_until_sealed(w, m);
     uint64_t e = d_chain(w, m)->sealing;
     d_again(w, seal);
     SIM_CHECK(w, d_chain(w, m)->sealing == e, "it was sealed back (I3)");
@@ -86,25 +79,11 @@ static void more_than_fed(struct world *w, unsigned extent)
     d_done(w, big(w, extent));
 }
 
-/* All extents are written while the tail is away. */
-static unsigned away(struct world *w)
-{
-    unsigned t = d_tail(w);
-    uint64_t e = d_epoch(w);
-    for (unsigned i = 0; i < SIM_HOT; i++)
-        d_write(w, 0, i);
-    d_kill(w, t);
-    d_until_epoch(w, e);
-    for (unsigned i = 0; i < SIM_HOT; i++)
-        d_write(w, 0, i);
-    return t;
-}
-
 /* The target is silent, and more is written to the extent that is just copied
  * than is fed to anybody. */
 static void fed_too_much(struct world *w)
 {
-    unsigned t = away(w), src = d_tail(w);
+    unsigned t = d_behind(w, 1), src = d_tail(w);
     struct gate *g = d_gate(w, N(t), N(src), KT_MSG_WANT, 1);
     d_up(w, t);
     d_until_hit(w, g);
@@ -115,6 +94,8 @@ static void fed_too_much(struct world *w)
     d_open(w, g);
     d_until(w, d_healthy, "full strength");
 }
+
+static unsigned looked_at;
 
 static bool in_log(struct world *w)
 {
@@ -132,7 +113,7 @@ static bool at_tail(struct world *w)
  * missing, as far as the source knows. */
 static unsigned behind(struct world *w)
 {
-    unsigned t = away(w);
+    unsigned t = d_behind(w, 1);
     looked_at = d_tail(w);
     for (unsigned i = 0; i < 100; i++)
         d_write(w, 0, i % SIM_HOT);

@@ -118,13 +118,6 @@ static void late_activate(struct world *w)
     d_run(w, 1000);
 }
 
-static unsigned sealed;
-static bool is_sealed(struct world *w)
-{
-    const struct chain *c = d_chain(w, sealed);
-    return c && c->phase == CHAIN_SEALED;
-}
-
 /* EQDATA comes once more, after EQ_OK. */
 static void late_eqdata(struct world *w)
 {
@@ -139,8 +132,7 @@ static void late_eqdata(struct world *w)
     struct gate *g = d_copy(w, N(m), N(t), KT_MSG_EQDATA);
     struct gate *act = d_gate(w, HUB, N(t), KT_MSG_ACTIVATE, 1);
     d_kill(w, h);
-    sealed = t;
-    d_until(w, is_sealed, "sealed");
+    d_until_sealed(w, t);
     d_run(w, 1);
     d_open(w, fwd); /* too late for what it held */
     d_until_hit(w, act);

@@ -3,21 +3,6 @@
 #include "lib/base/rule.h"
 #include "tests/sim/direct.h"
 
-/* One member is away while all extents are written; then it comes back.
- * Returns it. */
-static unsigned start_resync(struct world *w)
-{
-    unsigned t = d_tail(w);
-    uint64_t e = d_epoch(w);
-    for (unsigned i = 0; i < SIM_HOT; i += 2)
-        d_write(w, 0, i);
-    d_kill(w, t);
-    d_until_epoch(w, e);
-    for (unsigned i = 0; i < SIM_HOT; i++)
-        d_write(w, 0, i);
-    return t;
-}
-
 static const uint8_t points[] = {
     KT_MSG_SYNC_START, KT_MSG_SYNC_AT,   KT_MSG_DIGEST,   KT_MSG_COPY_START,
     KT_MSG_EXT_SUMS,   KT_MSG_WANT,      KT_MSG_SYNC_EXT, KT_MSG_SYNC_END,
@@ -43,7 +28,7 @@ static void written_meanwhile(struct world *w)
 {
     for (unsigned k = 0; k < KT_ARRAY_LEN(points); k++) {
         struct wop *o[SIM_GROUPS * 2];
-        unsigned t = start_resync(w);
+        unsigned t = d_behind(w, 2);
         struct gate *g = gate_at(w, t, points[k]);
         d_up(w, t);
         d_until_hit(w, g);
@@ -64,7 +49,7 @@ static void written_meanwhile(struct world *w)
 static void one_dies(struct world *w)
 {
     for (unsigned k = 0; k < 2 * KT_ARRAY_LEN(points); k++) {
-        unsigned t = start_resync(w);
+        unsigned t = d_behind(w, 2);
         unsigned src = d_tail(w), dies = k % 2 ? src : t;
         struct gate *g = gate_at(w, t, points[k / 2]);
         d_up(w, t);
@@ -98,7 +83,7 @@ static bool base_asked(struct world *w)
 static void written_in_between(struct world *w, uint8_t kind)
 {
     for (unsigned k = 0; k < 4; k++) {
-        unsigned t = start_resync(w);
+        unsigned t = d_behind(w, 2);
         source = d_tail(w);
         d_up(w, t);
         for (unsigned i = 0; i < 3; i++) {
@@ -128,7 +113,7 @@ static void source_behind(struct world *w)
 {
     for (unsigned k = 0; k < 8; k++) {
         struct wop *o[SIM_HOT];
-        unsigned t = start_resync(w);
+        unsigned t = d_behind(w, 2);
         source = d_tail(w);
         struct gate *g = d_gate(w, N(t), N(source), KT_MSG_EXT_DONE, 1 + k % 3);
         d_up(w, t);
@@ -153,7 +138,7 @@ static void target_behind(struct world *w)
 {
     for (unsigned k = 0; k < 16; k++) {
         struct wop *o[SIM_HOT];
-        unsigned t = start_resync(w), src = d_tail(w);
+        unsigned t = d_behind(w, 2), src = d_tail(w);
         struct gate *first = d_gate(w, N(t), N(src), KT_MSG_DIGEST, 1);
         d_up(w, t);
         d_until_hit(w, first);
@@ -180,7 +165,7 @@ static void target_behind(struct world *w)
  * all it knows by a resync. */
 static void filter_travels(struct world *w)
 {
-    unsigned h = d_head(w), m = d_at(w, 1), t = start_resync(w);
+    unsigned h = d_head(w), m = d_at(w, 1), t = d_behind(w, 2);
     struct gate *g = d_gate(w, N(h), CL(0), KT_MSG_ACK, 1);
     struct wop *o = d_start(w, 0, ENGINE_WRITE, 0);
     d_until_hit(w, g);
